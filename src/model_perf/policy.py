@@ -1,0 +1,169 @@
+"""Every threshold and budget of the monitoring, with its default and its reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from attrs import field, frozen
+
+from model_perf import _validation as check
+from model_perf.errors import InvalidInputError
+
+
+@frozen(kw_only=True)
+class MetricDefinition:
+    """What is good and what is a loss, for one metric.
+
+    Parameters
+    ----------
+    name : str
+    higher_is_better : bool
+    best : float or None, default 0
+        The value that cannot be beaten: 0 of an error, 1 of a score. The loss is the distance to it, in the
+        metric's unit times `scale`, raised to `power`.
+    power : float
+        Exponent that turns the distance into the loss that is tested (1/2 for R²: relative RMSE).
+    scale : float
+        Factor of the distance (2 for an AUC, which spans only half of [0, 1]).
+    min_change : float
+        Smallest increase of the loss that matters, in units of the loss.
+    """
+
+    name: str
+    higher_is_better: bool
+    best: float = 0.0
+    power: float = 1.0
+    scale: float = 1.0
+    min_change: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        check.as_text(self.name, "name", max_length=200)
+        check.as_float(self.best, "best")
+        check.as_float(self.min_change, "min_change", low=0.0)
+        for argument in ("power", "scale"):
+            if check.as_float(getattr(self, argument), argument) <= 0.0:
+                raise InvalidInputError(argument, f"{getattr(self, argument)} is not positive")
+
+    def loss(self, value: float) -> float:
+        """The loss that is tested: 0 at best, growing as the model gets worse."""
+        distance = self.best - value if self.higher_is_better else value - self.best
+        return math.pow(max(0.0, self.scale * distance), self.power)
+
+    @property
+    def floor(self) -> float:
+        """Losses below it are taken as equal to it, so that a baseline near zero does not explode."""
+        return self.min_change or 1e-12 * max(1.0, abs(self.best))
+
+
+def _score(name: str) -> MetricDefinition:
+    return MetricDefinition(name=name, higher_is_better=True, best=1.0, min_change=0.01)
+
+
+def _error(name: str, min_change: float = 0.0) -> MetricDefinition:
+    return MetricDefinition(name=name, higher_is_better=False, min_change=min_change)
+
+
+KNOWN_METRICS: tuple[MetricDefinition, ...] = (
+    MetricDefinition(name="r_squared", higher_is_better=True, best=1.0, power=0.5, min_change=0.005),
+    _score("f1_score"),
+    _error("rmse"),
+    _error("mae"),
+    _error("mape", min_change=0.01),
+    _score("precision"),
+    _score("recall"),
+    _score("accuracy"),
+    MetricDefinition(name="roc_auc", higher_is_better=True, best=1.0, scale=2.0, min_change=0.01),
+    _error("log_loss"),
+    _error("brier_score", min_change=0.01),
+)
+"""In the order of preference as a model's primary metric."""
+
+
+def _by_name(definitions: Iterable[MetricDefinition]) -> Mapping[str, MetricDefinition]:
+    known = {definition.name: definition for definition in KNOWN_METRICS}
+    own = tuple(definitions)
+    for definition in own:
+        if not isinstance(definition, MetricDefinition):
+            raise InvalidInputError("metrics", f"{definition!r} is not a MetricDefinition")
+    return known | {definition.name: definition for definition in own}
+
+
+@frozen(kw_only=True)
+class MonitoringPolicy:
+    """When a change counts, and what is done about it.
+
+    Parameters
+    ----------
+    metrics : iterable of MetricDefinition
+        The host's own metrics, or its own idea of a known one; they join the known ones. After construction
+        a mapping by name. A metric without a definition is stored and shown, and never judged.
+    false_alarm_run_length : float, default 500
+        At most one false critical verdict per so many evaluations of a model that has not changed (on
+        average): the budget from which every critical threshold follows. 500 daily evaluations are 16 months.
+    alpha : float, default 0.05
+        Level of warnings, trends and comparisons, which are shown and never alerted.
+    min_degradation : float, default 0.10
+        A degradation below it (as `drift_score`, relative) is not worth anybody's time, however certain.
+    baseline_days : float, default 30
+        The first evaluations of a version, over so many days, are what the later ones are compared with.
+    baseline_min : int, default 8
+        Evaluations that a baseline must have, however long that takes; fewer give an interval too wide to act on.
+    cusum_k : float, default 0.5
+        Reference value of the chart: half of the shift, in standard deviations, that it finds fastest.
+    cusum_min : int, default 12
+        Evaluations before the chart starts; before, its estimates of level and spread are too rough.
+    max_autocorrelation : float, default 0.9
+        The chart assumes no more lag-1 autocorrelation than this.
+    retrain_on : tuple of str, default ()
+        Verdicts that open a training run by themselves: ``("critical",)`` switches it on.
+    max_attempts : int, default 3
+        Times that a training run is tried.
+    """
+
+    metrics: Mapping[str, MetricDefinition] = field(default=(), converter=_by_name)
+    false_alarm_run_length: float = 500.0
+    alpha: float = 0.05
+    min_degradation: float = 0.10
+    baseline_days: float = 30.0
+    baseline_min: int = 8
+    cusum_k: float = 0.5
+    cusum_min: int = 12
+    max_autocorrelation: float = 0.9
+    retrain_on: tuple[str, ...] = field(default=(), converter=tuple)
+    max_attempts: int = 3
+
+    def __attrs_post_init__(self) -> None:
+        check.as_float(self.false_alarm_run_length, "false_alarm_run_length", low=20.0, high=1e6)
+        check.as_open_fraction(self.alpha, "alpha")
+        check.as_float(self.min_degradation, "min_degradation", low=0.0)
+        check.as_float(self.baseline_days, "baseline_days", low=0.0)
+        check.as_int(self.baseline_min, "baseline_min", low=5)
+        check.as_float(self.cusum_k, "cusum_k", low=0.1, high=2.0)
+        check.as_int(self.cusum_min, "cusum_min", low=8)
+        check.as_float(self.max_autocorrelation, "max_autocorrelation", low=0.0, high=0.95)
+        check.as_int(self.max_attempts, "max_attempts", low=1, high=100)
+        for verdict in self.retrain_on:
+            check.as_choice(verdict, "retrain_on", ("warning", "critical"))
+
+    def definition(self, metric: str) -> MetricDefinition | None:
+        """How the metric is judged, or None where nobody has said which direction is good."""
+        return self.metrics.get(metric)
+
+    def primary_metric(self, names: Iterable[str]) -> str | None:
+        """The metric to look at when none was asked for: r_squared, else f1_score, else the first known one."""
+        present = list(names)
+        for name in ("r_squared", "f1_score"):
+            if name in present:
+                return name
+        return next((name for name in present if name in self.metrics), None)
+
+
+def degradation(definition: MetricDefinition, loss: float, baseline_loss: float) -> float:
+    """How much worse than the baseline, relative: .12 = 12% (the contract's `drift_score`).
+
+    For errors it is the error's own growth; for R² and other scores the growth of 1 - score. Both are floored,
+    so that a baseline near zero does not explode. Negative = better.
+    """
+    ratio = max(loss, definition.floor) / max(baseline_loss, definition.floor)
+    return math.expm1(math.log(ratio) / definition.power)

@@ -1,0 +1,343 @@
+"""The values that go in and come out: frozen, checked when they are made, equal by content."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal, cast, get_args
+from uuid import UUID
+
+from attrs import field, frozen
+
+from model_perf import _validation as check
+from model_perf.errors import InvalidInputError
+
+Verdict = Literal["ok", "warning", "critical", "insufficient_data", "not_judged"]
+Severity = Literal["info", "warning", "critical"]
+TrainingStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
+TriggerType = Literal["manual", "scheduled", "drift", "degradation"]
+ABTestStatus = Literal["planned", "running", "completed", "cancelled"]
+Decision = Literal["superior_a", "superior_b", "equivalent", "undecided", "invalid", "insufficient_data"]
+Winner = Literal["model_a", "model_b", "no_winner"]
+Resolution = Literal["recovered", "retrained", "false_positive", "manual"]
+
+SEVERITIES: tuple[str, ...] = get_args(Severity)
+RESOLUTIONS: tuple[str, ...] = get_args(Resolution)
+TRIGGER_TYPES: tuple[str, ...] = get_args(TriggerType)
+
+NO_MACHINE = UUID(int=0)
+"""The machine_id of a model that serves no machine in particular."""
+
+METRIC_COLUMNS = ("r_squared", "rmse", "mae", "mape", "precision", "recall", "f1_score")
+"""The metrics with a column of their own; any other is kept by name in the column ``metrics``."""
+
+_METRIC_RANGES = {
+    "r_squared": (float("-inf"), 1.0),
+    "rmse": (0.0, float("inf")),
+    "mae": (0.0, float("inf")),
+    "mape": (0.0, float("inf")),
+    "precision": (0.0, 1.0),
+    "recall": (0.0, 1.0),
+    "f1_score": (0.0, 1.0),
+}
+_ANY_RANGE = (float("-inf"), float("inf"))
+
+
+def new_id() -> UUID:
+    """A time-ordered UUIDv7 (RFC 9562, section 5.7), made by the client so that a repeat has the same id."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = milliseconds << 80 | random
+    value = value & ~(0xF << 76) | 0x7 << 76
+    return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+
+
+def _model_id(value: UUID | str) -> UUID:
+    return check.as_uuid(value, "model_id")
+
+
+def _machine_id(value: UUID | str | None) -> UUID:
+    return NO_MACHINE if value is None else check.as_uuid(value, "machine_id")
+
+
+def _model_type(value: str) -> str:
+    return check.as_text(value, "model_type", max_length=200)
+
+
+def _model_version(value: int) -> int:
+    return check.as_int(value, "model_version", high=check.INT4_MAX)
+
+
+@frozen(kw_only=True)
+class ModelRef:
+    """One deployment: a version of a model that serves a machine.
+
+    Parameters
+    ----------
+    model_id : UUID or str
+    model_type : str
+        What kind of model it is ("baseline", "forecast"); one for all versions of a model_id.
+    model_version : int
+        0 to 2^31 - 1. For text versions use `ModelPerformanceTracker.register_model`.
+    machine_id : UUID, str or None
+        None stands for no machine in particular (the nil UUID).
+    """
+
+    model_id: UUID = field(converter=_model_id)
+    model_type: str = field(converter=_model_type)
+    model_version: int = field(converter=_model_version)
+    machine_id: UUID = field(default=NO_MACHINE, converter=_machine_id)
+
+
+@frozen(kw_only=True)
+class Model:
+    """A row of ``models``: what is known of one deployment."""
+
+    ref: ModelRef
+    machine_name: str | None = None
+    version_label: str | None = None
+    training_data_end: datetime | None = None
+    first_seen_at: datetime
+
+
+def _evaluation_start(value: datetime) -> datetime:
+    return check.as_timestamp(value, "evaluation_start")
+
+
+def _evaluation_end(value: datetime) -> datetime:
+    return check.as_timestamp(value, "evaluation_end")
+
+
+def _evaluation_date(value: datetime | None) -> datetime | None:
+    return None if value is None else check.as_timestamp(value, "evaluation_date")
+
+
+def _evaluation_id(value: UUID | str | None) -> UUID:
+    return new_id() if value is None else check.as_uuid(value, "evaluation_id")
+
+
+def _sample_count(value: int | None) -> int | None:
+    return None if value is None else check.as_int(value, "sample_count")
+
+
+def _data_completeness(value: float | None) -> float | None:
+    return None if value is None else check.as_float(value, "data_completeness", low=0.0, high=1.0)
+
+
+def _created_by(value: str | None) -> str | None:
+    return check.as_optional_text(value, "created_by", max_length=200)
+
+
+def _metadata(value: Mapping[str, object] | None) -> Mapping[str, object]:
+    return check.as_json_object(value, "metadata")
+
+
+def as_metrics(value: Mapping[str, float]) -> dict[str, float]:
+    """Metric values by name, each finite and within what its metric can be; at least one."""
+    if not isinstance(value, Mapping):
+        raise InvalidInputError("metrics", f"{value!r} is not a mapping of names to numbers")
+    if not value:
+        raise InvalidInputError("metrics", "is empty; give at least one metric, as in {'rmse': 12.1}")
+    return {
+        _metric_name(name): check.as_float(number, f"metrics[{name!r}]", low=low, high=high)
+        for name, number in value.items()
+        for low, high in (_METRIC_RANGES.get(name, _ANY_RANGE),)
+    }
+
+
+def _metric_name(name: str) -> str:
+    return name if name in _METRIC_RANGES else check.as_text(name, "metrics", max_length=200)
+
+
+@frozen(kw_only=True)
+class Evaluation:
+    """How one deployment performed on one window ``[evaluation_start, evaluation_end)``.
+
+    Parameters
+    ----------
+    ref : ModelRef
+    evaluation_start, evaluation_end : datetime
+        With a time zone; kept in UTC.
+    metrics : mapping of str to float
+        Finite. R² at most 1 and unbounded below; rmse, mae and mape not negative; precision, recall and
+        f1_score within [0, 1]. Other names are free.
+    sample_count : int or None
+        None = unknown; None and 0 carry no weight.
+    data_completeness : float or None
+        Share of the expected samples that were there, within [0, 1].
+    evaluation_date : datetime or None
+        Orders the evaluations; None = evaluation_end.
+    id : UUID or str or None
+        None makes a new one. Give your own to make a repeated call harmless across processes.
+    verdict, drift_detected, drift_score, drift_threshold, drift_details
+        The library's finding; what a caller gives here is not taken over by `record` and `record_many`.
+    """
+
+    ref: ModelRef
+    evaluation_start: datetime = field(converter=_evaluation_start)
+    evaluation_end: datetime = field(converter=_evaluation_end)
+    metrics: Mapping[str, float] = field(converter=as_metrics)
+    sample_count: int | None = field(default=None, converter=_sample_count)
+    data_completeness: float | None = field(default=None, converter=_data_completeness)
+    _evaluation_date: datetime | None = field(default=None, converter=_evaluation_date)
+    id: UUID = field(default=None, converter=_evaluation_id)
+    verdict: Verdict = "not_judged"
+    drift_detected: bool | None = None
+    drift_score: float | None = None
+    drift_threshold: float | None = None
+    drift_details: Mapping[str, object] = field(factory=dict)
+    created_by: str | None = field(default=None, converter=_created_by)
+    created_at: datetime | None = None
+    metadata: Mapping[str, object] = field(default=None, converter=_metadata)
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.ref, ModelRef):
+            raise InvalidInputError("ref", f"{self.ref!r} is not a ModelRef")
+        if self.evaluation_end <= self.evaluation_start:
+            raise InvalidInputError(
+                "evaluation_end",
+                f"{self.evaluation_end.isoformat()} is not after evaluation_start "
+                f"{self.evaluation_start.isoformat()}; the window is [start, end)",
+            )
+
+    @property
+    def evaluation_date(self) -> datetime:
+        """When the evaluation counts: as given, else the end of its window."""
+        return self._evaluation_date or self.evaluation_end
+
+
+@frozen(kw_only=True)
+class TrainingRun:
+    """One (re)training of the model of a slot (machine and model type)."""
+
+    id: UUID
+    model_type: str
+    machine_id: UUID
+    model_id: UUID | None = None
+    model_version: int | None = None
+    training_status: TrainingStatus
+    trigger_type: TriggerType
+    triggered_by: str | None = None
+    reason: str | None = None
+    training_start: datetime | None = None
+    training_end: datetime | None = None
+    training_data_start: datetime | None = None
+    training_data_end: datetime | None = None
+    sample_count: int | None = None
+    performance_improvement: float | None = None
+    hyperparameters: Mapping[str, object] = field(factory=dict)
+    feature_names: tuple[str, ...] = ()
+    training_metrics: Mapping[str, object] = field(factory=dict)
+    validation_metrics: Mapping[str, object] = field(factory=dict)
+    attempt: int = 0
+    max_attempts: int
+    run_after: datetime
+    lease_until: datetime | None = None
+    worker: str | None = None
+    progress: float | None = None
+    error_message: str | None = None
+    error_traceback: str | None = None
+    created_at: datetime
+    metadata: Mapping[str, object] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class ABTest:
+    """A comparison of two versions; ``traffic_split`` is the share of model_b."""
+
+    id: UUID
+    test_name: str
+    model_a: ModelRef
+    model_b: ModelRef
+    test_status: ABTestStatus
+    test_start: datetime
+    test_end: datetime
+    traffic_split: float
+    design: Mapping[str, object]
+    winner_model: Winner | None = None
+    winner_metrics: Mapping[str, object] = field(factory=dict)
+    decision: Decision | None = None
+    decision_reason: str | None = None
+    decided_at: datetime | None = None
+    decided_by: str | None = None
+    created_by: str | None = None
+    created_at: datetime
+    metadata: Mapping[str, object] = field(factory=dict)
+
+    @property
+    def model_type(self) -> str:
+        return self.model_a.model_type
+
+    @property
+    def machine_id(self) -> UUID:
+        return self.model_a.machine_id
+
+
+@frozen(kw_only=True)
+class Alert:
+    """A condition that somebody should know of: one open alert per condition, repeats are counted."""
+
+    id: UUID
+    alert_type: str
+    severity: Severity
+    model_type: str
+    machine_id: UUID
+    model_id: UUID | None = None
+    model_version: int | None = None
+    fingerprint: str
+    alert_message: str
+    alert_timestamp: datetime
+    last_seen_at: datetime
+    occurrences: int = 1
+    alert_details: Mapping[str, object] = field(factory=dict)
+    current_metric_value: float | None = None
+    threshold_value: float | None = None
+    baseline_metric_value: float | None = None
+    is_resolved: bool = False
+    resolved_timestamp: datetime | None = None
+    resolution: Resolution | None = None
+    resolved_by: str | None = None
+    resolution_notes: str | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
+    snoozed_until: datetime | None = None
+    auto_action_taken: bool = False
+    auto_action: Mapping[str, object] = field(factory=dict)
+    metadata: Mapping[str, object] = field(factory=dict)
+
+
+def as_severity(value: str, argument: str = "severity") -> Severity:
+    return cast(Severity, check.as_choice(value, argument, SEVERITIES))
+
+
+def as_trigger_type(value: str) -> TriggerType:
+    """The contract's four words; the two longer ones of earlier clients are taken as well."""
+    aliases = {"drift_detected": "drift", "performance_degradation": "degradation"}
+    word = aliases.get(value, value) if isinstance(value, str) else value
+    return cast(TriggerType, check.as_choice(word, "trigger_type", TRIGGER_TYPES))
+
+
+__all__ = [
+    "METRIC_COLUMNS",
+    "NO_MACHINE",
+    "ABTest",
+    "ABTestStatus",
+    "Alert",
+    "Decision",
+    "Evaluation",
+    "Model",
+    "ModelRef",
+    "Resolution",
+    "Severity",
+    "TrainingRun",
+    "TrainingStatus",
+    "TriggerType",
+    "Verdict",
+    "Winner",
+    "as_metrics",
+    "as_severity",
+    "as_trigger_type",
+    "new_id",
+]
