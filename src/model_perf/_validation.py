@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from numbers import Integral, Real
@@ -125,6 +125,11 @@ def to_json(value: Mapping[str, object]) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
+def to_json_array(values: Sequence[Mapping[str, object]]) -> str:
+    """The same for an array of objects."""
+    return json.dumps(list(values), allow_nan=False, separators=(",", ":"))
+
+
 def _as_json(value: object, argument: str, depth: int) -> object:
     if depth > 50:
         raise InvalidInputError(argument, "is nested more than 50 deep")
@@ -143,8 +148,7 @@ def _as_json(value: object, argument: str, depth: int) -> object:
         return as_timestamp(value, argument).isoformat()
     if isinstance(value, Mapping):
         return {
-            _as_json_key(key, argument): _as_json(item, f"{argument}.{key}", depth + 1)
-            for key, item in value.items()
+            _as_json_key(key, argument): _as_json(item, f"{argument}.{key}", depth + 1) for key, item in value.items()
         }
     if isinstance(value, list | tuple):
         return [_as_json(item, f"{argument}[{i}]", depth + 1) for i, item in enumerate(value)]

@@ -19,9 +19,9 @@ class MetricDefinition:
     ----------
     name : str
     higher_is_better : bool
-    best : float or None, default 0
-        The value that cannot be beaten: 0 of an error, 1 of a score. The loss is the distance to it, in the
-        metric's unit times `scale`, raised to `power`.
+    best : float
+        The value that cannot be beaten: 0 of an error (the default), 1 of a score (to be said). The loss is the
+        distance to it, in the metric's unit times `scale`, raised to `power`.
     power : float
         Exponent that turns the distance into the loss that is tested (1/2 for R²: relative RMSE).
     scale : float
@@ -32,10 +32,16 @@ class MetricDefinition:
 
     name: str
     higher_is_better: bool
-    best: float = 0.0
+    best: float = field()
     power: float = 1.0
     scale: float = 1.0
     min_change: float = 0.0
+
+    @best.default
+    def _best_of_an_error(self) -> float:
+        if self.higher_is_better:
+            raise InvalidInputError("best", f"say which value of {self.name!r} cannot be beaten, as in best=1.0")
+        return 0.0
 
     def __attrs_post_init__(self) -> None:
         check.as_text(self.name, "name", max_length=200)
@@ -49,6 +55,11 @@ class MetricDefinition:
         """The loss that is tested: 0 at best, growing as the model gets worse."""
         distance = self.best - value if self.higher_is_better else value - self.best
         return math.pow(max(0.0, self.scale * distance), self.power)
+
+    @property
+    def floor_distance(self) -> float:
+        """The distance to `best`, in the metric's unit, whose loss is `floor`."""
+        return math.pow(self.floor, 1.0 / self.power) / self.scale
 
     @property
     def floor(self) -> float:

@@ -1,0 +1,239 @@
+"""Runs statements on the host's pool, or on one connection it lent, and leaves both as they were found.
+
+The only place that knows asyncpg's exceptions and the habits of its pools.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import asyncpg
+
+from model_perf import _validation as check
+from model_perf.errors import ConflictError, ModelPerfError, SchemaError, StorageError
+from model_perf.sql import quote_schema
+from model_perf.sql._connection import Connection, Pool, Row
+from model_perf.sql.migrate import check as check_schema
+
+T = TypeVar("T")
+PoolSource = Pool | Callable[[], Pool]
+
+ATTEMPTS = 4
+"""Tries of one call whose transaction PostgreSQL rolled back to end a deadlock or a serialization failure."""
+
+_ROLLED_BACK = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_NOT_MIGRATED = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.InvalidSchemaNameError,
+)
+_CONFLICTS = {
+    "models_one_type_per_model": "the model_id is known with another model_type; a model_id has one model_type",
+}
+_CONNECTION_LOST = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Executor:
+    """A pool (or the way to find it), or one connection in the host's transaction."""
+
+    def __init__(
+        self,
+        source: PoolSource | None,
+        schema: str,
+        *,
+        acquire_timeout_s: float = 10.0,
+        clock: Callable[[], datetime] = utc_now,
+        connection: Connection | None = None,
+    ) -> None:
+        quote_schema(schema)
+        self._clock = clock
+        self._source = source
+        self._connection = connection
+        self._acquire_timeout_s = acquire_timeout_s
+        self._is_checked = False
+        self.schema = schema
+
+    @property
+    def pool(self) -> Pool:
+        """The pool; looked up at each use, for hosts whose pool is born after their routers."""
+        if self._source is None:
+            raise StorageError("a tracker bound to a connection has no pool", retry_safe=True)
+        # Only a function is called: asyncpg's pools are objects with methods, and not callable themselves.
+        pool = self._source() if callable(self._source) else self._source
+        if pool is None:
+            raise StorageError(
+                "the pool does not exist yet: ModelPerformanceTracker(lambda: app.state.pool) looks it up at each "
+                "call, so make the pool before the first one (in the host's lifespan)",
+                retry_safe=True,
+            )
+        return pool
+
+    @property
+    def is_bound(self) -> bool:
+        return self._connection is not None
+
+    def bind(self, connection: Connection) -> Executor:
+        """The same on one connection, inside the transaction that its owner has opened."""
+        if not connection.is_in_transaction():
+            raise StorageError(
+                "bind() needs an open transaction: use `async with connection.transaction():` around it",
+                retry_safe=True,
+            )
+        bound = Executor(self._source, self.schema, acquire_timeout_s=self._acquire_timeout_s, connection=connection)
+        bound._is_checked = self._is_checked
+        return bound
+
+    def moment(self, now: datetime | None = None) -> datetime:
+        """The time that a call is given, else the clock's; with a time zone."""
+        return check.as_timestamp(self._clock() if now is None else now, "now")
+
+    async def run(
+        self, work: Callable[[Connection], Awaitable[T]], *, transaction: bool = False, repeatable: bool = True
+    ) -> T:
+        """Do *work* on a connection: in a savepoint of the host's transaction, or on one from the pool.
+
+        Parameters
+        ----------
+        transaction : bool
+            All statements of *work* take effect together; else each by itself.
+        repeatable : bool
+            A second call with the same arguments writes nothing twice; goes into the error's `retry_safe`.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self._session(transaction) as connection:
+                    await self._check_once(connection)
+                    return await work(connection)
+            except ModelPerfError:
+                raise
+            except _ROLLED_BACK as error:
+                if self.is_bound or attempt == ATTEMPTS:
+                    raise _translate(error, repeatable) from error
+                await asyncio.sleep(random.uniform(0, 0.01 * 4**attempt))
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+                raise _translate(error, repeatable) from error
+        raise AssertionError("unreachable")
+
+    async def run_unchecked(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Do *work* on a connection that has nothing of ours around it, for what looks after the schema itself."""
+        try:
+            if self._connection is not None:
+                return await work(self._connection)
+            async with self._acquired() as connection:
+                return await work(connection)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+            raise _translate(error, repeatable=True) from error
+
+    async def _check_once(self, connection: Connection) -> None:
+        if not self._is_checked:
+            await check_schema(connection, self.schema)
+            self._is_checked = True
+
+    async def fetch(self, query: str, *args: object) -> Sequence[Row]:
+        return await self.run(lambda connection: connection.fetch(query, *args))
+
+    async def fetchrow(self, query: str, *args: object) -> Row | None:
+        return await self.run(lambda connection: connection.fetchrow(query, *args))
+
+    @asynccontextmanager
+    async def _session(self, transaction: bool) -> AsyncIterator[Connection]:
+        if self._connection is not None:
+            # A savepoint: our failure must leave the host's transaction usable.
+            async with self._connection.transaction():
+                yield self._connection
+            return
+        async with self._acquired() as connection:
+            if transaction or _is_behind_pooler(connection):
+                async with connection.transaction():
+                    yield connection
+            else:
+                yield connection
+
+    @asynccontextmanager
+    async def _acquired(self) -> AsyncIterator[Connection]:
+        lease = self.pool.acquire(timeout=self._acquire_timeout_s)
+        try:
+            connection = await lease.__aenter__()
+        except TimeoutError as error:
+            raise StorageError(
+                f"no connection came free within {self._acquire_timeout_s:g} s; inside your own transaction use "
+                "tracker.bind(connection), else enlarge the pool",
+                retry_safe=True,
+            ) from error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise StorageError(f"no connection to PostgreSQL: {error}", retry_safe=True) from error
+        try:
+            yield connection
+        except BaseException as error:
+            await lease.__aexit__(type(error), error, error.__traceback__)
+            raise
+        else:
+            await lease.__aexit__(None, None, None)
+
+
+def _is_behind_pooler(connection: Connection) -> bool:
+    """Whether the host switched prepared statements off, as one does behind PgBouncer.
+
+    asyncpg then parses and executes in two exchanges. Outside a transaction, a pooler may give them to two
+    different servers, where the nameless statement is another client's.
+    """
+    return not getattr(connection, "_stmt_cache_enabled", False)
+
+
+def _translate(error: BaseException, repeatable: bool) -> ModelPerfError:
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError) and error.constraint_name in _CONFLICTS:
+        return ConflictError(_CONFLICTS[error.constraint_name])
+    if isinstance(error, _NOT_MIGRATED):
+        return SchemaError(f"{error}; run `model-perf migrate` (or `model-perf status` to see what is there)")
+    if isinstance(error, _ROLLED_BACK):
+        return StorageError(f"PostgreSQL rolled the call back: {error}; repeat it", retry_safe=True)
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return StorageError(
+            f"{error}; `model-perf migrate --sql --writer ROLE` prints the rights to grant", retry_safe=False
+        )
+    if isinstance(error, asyncpg.QueryCanceledError | asyncpg.LockNotAvailableError):
+        return StorageError(f"PostgreSQL gave up waiting: {error}; nothing was written", retry_safe=True)
+    if isinstance(error, TimeoutError):
+        return StorageError(
+            "the pool's command_timeout ended the call; whether it took effect is unknown",
+            retry_safe=repeatable,
+            outcome_unknown=True,
+        )
+    if _is_connection_lost(error):
+        return _lost(error, repeatable)
+    if isinstance(error, asyncpg.InsufficientResourcesError | asyncpg.OperatorInterventionError):
+        return StorageError(f"PostgreSQL refused for now: {error}", retry_safe=True)
+    return StorageError(f"PostgreSQL refused: {error}", retry_safe=False)
+
+
+def _is_connection_lost(error: BaseException) -> bool:
+    """asyncpg speaks of a dead backend in several ways, one of them while rolling back."""
+    return isinstance(error, _CONNECTION_LOST) or isinstance(error.__context__, _CONNECTION_LOST)
+
+
+def _lost(error: BaseException, repeatable: bool) -> StorageError:
+    advice = "repeating the same call is safe" if repeatable else "a repeat may write it twice: give ids of your own"
+    return StorageError(
+        f"the connection was lost ({type(error).__name__}: {error}); whether the call took effect is unknown, {advice}",
+        retry_safe=repeatable,
+        outcome_unknown=True,
+    )

@@ -1,0 +1,154 @@
+"""From rows to records. A row comes from a SELECT, or as JSON from inside a larger statement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, cast
+from uuid import UUID
+
+from model_perf._validation import as_uuid
+from model_perf.records import (
+    METRIC_COLUMNS,
+    ABTest,
+    Alert,
+    Evaluation,
+    Model,
+    ModelRef,
+    TrainingRun,
+)
+from model_perf.sql._connection import Row
+
+
+def json_object(value: str | Mapping[str, object] | None) -> dict[str, Any]:
+    if value is None:
+        return {}
+    return cast(dict[str, Any], json.loads(value)) if isinstance(value, str) else dict(value)
+
+
+def json_row(text: str) -> Row:
+    """A row that PostgreSQL handed over as JSON."""
+    return cast(Row, json.loads(text))
+
+
+def read_metrics(row: Row) -> dict[str, float]:
+    """The metrics of an evaluation by name: those with columns first, in their order."""
+    found = {name: row[name] for name in METRIC_COLUMNS if row[name] is not None}
+    return found if row["metrics"] == "{}" else found | json_object(row["metrics"])
+
+
+def read_ref(row: Row) -> ModelRef:
+    return ModelRef(
+        model_id=row["model_id"],
+        model_type=row["model_type"],
+        model_version=row["model_version"],
+        machine_id=row["machine_id"],
+    )
+
+
+def read_model(row: Row) -> Model:
+    return Model(
+        ref=read_ref(row),
+        machine_name=row["machine_name"],
+        version_label=row["version_label"],
+        training_data_end=row["training_data_end"],
+        first_seen_at=row["first_seen_at"],
+    )
+
+
+def read_evaluation(row: Row) -> Evaluation:
+    return Evaluation(
+        ref=read_ref(row),
+        evaluation_start=row["evaluation_start"],
+        evaluation_end=row["evaluation_end"],
+        metrics=read_metrics(row),
+        sample_count=row["sample_count"],
+        data_completeness=row["data_completeness"],
+        evaluation_date=row["evaluation_date"],
+        id=row["id"],
+        verdict=row["verdict"],
+        drift_detected=row["drift_detected"],
+        drift_score=row["drift_score"],
+        drift_threshold=row["drift_threshold"],
+        drift_details=json_object(row["drift_details"]),
+        created_by=row["created_by"],
+        created_at=row["created_at"],
+        metadata=json_object(row["metadata"]),
+    )
+
+
+_TRAINING_JSON = ("hyperparameters", "training_metrics", "validation_metrics", "metadata")
+_ALERT_JSON = ("alert_details", "auto_action", "metadata")
+_TRAINING_PLAIN = (
+    "model_type", "model_version", "training_status", "trigger_type", "triggered_by", "reason", "sample_count",
+    "performance_improvement", "attempt", "max_attempts", "worker", "progress", "error_message", "error_traceback",
+)  # fmt: skip
+_ALERT_PLAIN = (
+    "alert_type", "severity", "model_type", "model_version", "fingerprint", "alert_message", "occurrences",
+    "current_metric_value", "threshold_value", "baseline_metric_value", "is_resolved", "resolution", "resolved_by",
+    "resolution_notes", "acknowledged_by", "auto_action_taken",
+)  # fmt: skip
+_TRAINING_TIMES = (
+    "training_start", "training_end", "training_data_start", "training_data_end", "run_after", "lease_until",
+    "created_at",
+)  # fmt: skip
+_ALERT_TIMES = ("alert_timestamp", "last_seen_at", "resolved_timestamp", "acknowledged_at", "snoozed_until")
+_IDS = ("id", "machine_id", "model_id")
+
+
+def read_training_run(row: Row) -> TrainingRun:
+    return TrainingRun(
+        feature_names=tuple(row["feature_names"]), **_fields(row, _TRAINING_PLAIN, _TRAINING_TIMES, _TRAINING_JSON)
+    )
+
+
+def read_alert(row: Row) -> Alert:
+    return Alert(**_fields(row, _ALERT_PLAIN, _ALERT_TIMES, _ALERT_JSON))
+
+
+def read_ab_test(row: Row) -> ABTest:
+    def arm(letter: str) -> ModelRef:
+        return ModelRef(
+            model_id=row[f"model_{letter}_id"],
+            model_type=row["model_type"],
+            model_version=row[f"model_{letter}_version"],
+            machine_id=row["machine_id"],
+        )
+
+    return ABTest(
+        id=as_uuid(row["id"], "id"),
+        test_name=row["test_name"],
+        model_a=arm("a"),
+        model_b=arm("b"),
+        test_status=row["test_status"],
+        test_start=row["test_start"],
+        test_end=row["test_end"],
+        traffic_split=row["traffic_split"],
+        design=json_object(row["design"]),
+        winner_model=row["winner_model"],
+        winner_metrics=json_object(row["winner_metrics"]),
+        decision=row["decision"],
+        decision_reason=row["decision_reason"],
+        decided_at=row["decided_at"],
+        decided_by=row["decided_by"],
+        created_by=row["created_by"],
+        created_at=row["created_at"],
+        metadata=json_object(row["metadata"]),
+    )
+
+
+def _fields(row: Row, plain: tuple[str, ...], times: tuple[str, ...], objects: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {name: row[name] for name in plain}
+    found.update((name, _id(row[name])) for name in _IDS)
+    found.update((name, _time(row[name])) for name in times)
+    found.update((name, json_object(row[name])) for name in objects)
+    return found
+
+
+def _id(value: UUID | str | None) -> UUID | None:
+    return None if value is None else as_uuid(value, "id")
+
+
+def _time(value: datetime | str | None) -> datetime | None:
+    return datetime.fromisoformat(value).astimezone(UTC) if isinstance(value, str) else value

@@ -1,0 +1,135 @@
+"""Alerts: one open alert per condition, acknowledged and resolved by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import cast
+from uuid import UUID
+
+from model_perf import _validation as check
+from model_perf.errors import ConflictError, NotFoundError
+from model_perf.records import RESOLUTIONS, SEVERITIES, Alert, ModelRef, Resolution, Severity, as_severity, new_id
+from model_perf.repos._executor import Executor
+from model_perf.repos._page import Page, as_limit, make_page, parse_timestamp, read_cursor
+from model_perf.repos._rows import read_alert
+from model_perf.sql import add_filters, load_queries
+
+
+class AlertRepo:
+    """Reads and writes ``model_alerts``."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._queries = load_queries("alerts", executor.schema)
+
+    async def open_or_repeat(
+        self,
+        ref: ModelRef,
+        *,
+        alert_type: str,
+        severity: Severity | str,
+        message: str,
+        now: datetime | None = None,
+        details: Mapping[str, object] | None = None,
+        current_metric_value: float | None = None,
+        threshold_value: float | None = None,
+        baseline_metric_value: float | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> Alert:
+        """Open an alert, or count one more occurrence of the open one of that type and model.
+
+        The severity rises with a worse occurrence and never falls; ``occurrences`` is 1 for a new alert.
+        """
+        kind = check.as_text(alert_type, "alert_type", max_length=200)
+        row = await self._executor.fetchrow(
+            self._queries["open_or_repeat"],
+            *(new_id(), kind, as_severity(severity), ref.model_type, ref.machine_id, ref.model_id, ref.model_version),
+            fingerprint(kind, ref),
+            check.as_text(message, "message"),
+            self._executor.moment(now),
+            check.to_json(check.as_json_object(details, "details")),
+            *(
+                None if value is None else check.as_float(value, argument)
+                for argument, value in (
+                    ("current_metric_value", current_metric_value),
+                    ("threshold_value", threshold_value),
+                    ("baseline_metric_value", baseline_metric_value),
+                )
+            ),
+            check.to_json(check.as_json_object(metadata, "metadata")),
+        )
+        assert row is not None
+        return read_alert(row)
+
+    async def acknowledge(self, alert_id: UUID | str, *, by: str, now: datetime | None = None) -> Alert:
+        """Say that somebody looks after the alert; the first one is kept."""
+        number = check.as_uuid(alert_id, "alert_id")
+        args = (number, check.as_text(by, "by", max_length=200), self._executor.moment(now))
+        row = await self._executor.fetchrow(self._queries["acknowledge"], *args)
+        return read_alert(row) if row is not None else await self._refuse("acknowledge", number)
+
+    async def resolve(
+        self,
+        alert_id: UUID | str,
+        *,
+        now: datetime | None = None,
+        resolution: Resolution | str = "manual",
+        by: str | None = None,
+        notes: str | None = None,
+    ) -> Alert:
+        """Close an alert; the next occurrence of its condition opens a new one."""
+        number = check.as_uuid(alert_id, "alert_id")
+        row = await self._executor.fetchrow(
+            self._queries["resolve"],
+            number,
+            cast(Resolution, check.as_choice(resolution, "resolution", RESOLUTIONS)),
+            check.as_optional_text(by, "by", max_length=200),
+            check.as_optional_text(notes, "notes"),
+            self._executor.moment(now),
+        )
+        return read_alert(row) if row is not None else await self._refuse("resolve", number)
+
+    async def fetch(self, alert_id: UUID | str) -> Alert:
+        """The alert of that id; `NotFoundError` where there is none."""
+        number = check.as_uuid(alert_id, "alert_id")
+        row = await self._executor.fetchrow(self._queries["fetch"], number)
+        if row is None:
+            raise NotFoundError(f"no alert {number}")
+        return read_alert(row)
+
+    async def list_active(
+        self,
+        *,
+        machine_id: UUID | str | None = None,
+        model_type: str | None = None,
+        severity: Severity | str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[Alert]:
+        """The open alerts, worst and newest first (critical > warning > info)."""
+        worst = (3, datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
+        args: list[object] = [*(read_cursor(cursor, int, parse_timestamp, UUID) or worst), as_limit(limit) + 1]
+        query = add_filters(
+            self._queries["list_active"],
+            args,
+            a__machine_id=None if machine_id is None else check.as_uuid(machine_id, "machine_id"),
+            a__model_type=None if model_type is None else check.as_text(model_type, "model_type"),
+            a__severity=None if severity is None else as_severity(severity),
+        )
+        rows = await self._executor.fetch(query, *args)
+        return make_page([read_alert(row) for row in rows], limit, _inbox_key)
+
+    async def _refuse(self, name: str, alert_id: UUID) -> Alert:
+        alert = await self.fetch(alert_id)
+        state = f"resolved ({alert.resolution})" if alert.is_resolved else f"acknowledged by {alert.acknowledged_by}"
+        raise ConflictError(f"cannot {name} alert {alert_id}: it is {state} already", alert)
+
+
+def fingerprint(alert_type: str, ref: ModelRef) -> str:
+    """What makes two occurrences the same condition: the type and the deployment, never the metric."""
+    return f"{alert_type}:{ref.model_id}:{ref.model_version}:{ref.machine_id}"
+
+
+def _inbox_key(alert: Alert) -> tuple[int, datetime, UUID]:
+    return SEVERITIES.index(alert.severity) + 1, alert.alert_timestamp, alert.id

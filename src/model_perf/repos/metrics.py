@@ -1,0 +1,376 @@
+"""Evaluations and the deployments they belong to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from attrs import frozen
+
+from model_perf import _validation as check
+from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
+from model_perf.records import METRIC_COLUMNS, Alert, Evaluation, Model, ModelRef, TrainingRun, Verdict
+from model_perf.repos._bulk import EvaluationColumns, RecordedBatch, copy_evaluations
+from model_perf.repos._executor import Executor
+from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_timestamp, read_cursor
+from model_perf.repos._rows import (
+    json_object,
+    json_row,
+    read_alert,
+    read_evaluation,
+    read_metrics,
+    read_model,
+    read_training_run,
+)
+from model_perf.sql import add_filters, load_queries
+from model_perf.sql._connection import Connection, Row
+
+MAX_POINTS = 10_000
+"""Evaluations that a trend may have; more are no longer a picture that anybody looks at."""
+
+LOST_RACES = 3
+"""Compare-and-set losses after which a writer waits for its turn."""
+
+
+@frozen(kw_only=True)
+class StoredState:
+    """What the database knows of a deployment before an evaluation of it is judged."""
+
+    version: int
+    state: Mapping[str, object]
+    training_data_end: datetime | None
+
+
+@frozen(kw_only=True)
+class Judgement:
+    """An evaluation with its verdict, and all that is written together with it."""
+
+    evaluation: Evaluation
+    state: Mapping[str, object]
+    alerts: Sequence[Mapping[str, object]] = ()
+    runs: Sequence[Mapping[str, object]] = ()
+
+
+@frozen(kw_only=True)
+class StoredEvaluation:
+    """What a `record` left behind; ``is_new`` is false for a repeated call."""
+
+    evaluation: Evaluation
+    alert: Alert | None
+    training_run: TrainingRun | None
+    is_new: bool
+
+
+@frozen(kw_only=True)
+class Point:
+    """One evaluation in a series, as light as a trend needs it."""
+
+    model_id: UUID
+    model_version: int
+    evaluation_date: datetime
+    evaluation_start: datetime
+    evaluation_end: datetime
+    id: UUID
+    sample_count: int | None
+    verdict: Verdict
+    metrics: Mapping[str, float]
+
+
+class MetricsRepo:
+    """Reads and writes ``model_performance_metrics``, ``models`` and ``model_drift_state``."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._queries = load_queries("metrics", executor.schema)
+
+    async def record(
+        self, evaluation: Evaluation, judge: Callable[[StoredState], Judgement], *, repeatable: bool = True
+    ) -> StoredEvaluation:
+        """Write an evaluation with the verdict that *judge* finds, its alerts and its training run: all or none.
+
+        *judge* is pure and may be called again when another writer of the same deployment came first.
+
+        Raises
+        ------
+        ConflictError
+            The id is there with another payload, or the model_id is known with another model_type.
+        """
+
+        async def read_judge_write(connection: Connection) -> StoredEvaluation:
+            for _ in range(LOST_RACES):
+                stored = await self._judge_and_write(connection, evaluation, judge)
+                if stored is not None:
+                    return stored
+            async with connection.transaction():
+                await connection.fetchval(self._queries["lock_state"], *_key(evaluation.ref))
+                stored = await self._judge_and_write(connection, evaluation, judge)
+            if stored is None:
+                raise ConflictError("other writers of this deployment kept coming first; repeat the call")
+            return stored
+
+        return await self._executor.run(read_judge_write, repeatable=repeatable)
+
+    async def record_many(self, columns: EvaluationColumns, now: datetime, *, repeatable: bool = True) -> RecordedBatch:
+        """Write many evaluations with the verdict ``not_judged``, all or none, without duplicates."""
+
+        async def copy(connection: Connection) -> RecordedBatch:
+            return await copy_evaluations(connection, self._executor.schema, self._queries, columns, now)
+
+        return await self._executor.run(copy, transaction=True, repeatable=repeatable)
+
+    async def rejudge(
+        self,
+        ref: ModelRef,
+        judge_all: Callable[[Sequence[Evaluation], StoredState], tuple[list[Evaluation], Mapping[str, object]]],
+        now: datetime,
+    ) -> None:
+        """Replace the state of a deployment by what *judge_all* makes of its history, oldest first.
+
+        *judge_all* runs in a thread and returns the evaluations whose verdicts are to be written, and the state.
+        """
+
+        async def read_judge_write(connection: Connection) -> None:
+            await connection.fetchval(self._queries["lock_state"], *_key(ref))
+            stored = _read_state(await connection.fetchrow(self._queries["fetch_state"], *_key(ref)), ref)
+            rows = await connection.fetch(self._queries["list_history"], *_key(ref))
+            judged, state = await asyncio.to_thread(lambda: judge_all([read_evaluation(row) for row in rows], stored))
+            if judged:
+                await connection.execute(self._queries["update_verdicts"], *_key(ref), *_verdict_columns(judged))
+            query, text = self._queries["update_state"], check.to_json(state)
+            if await connection.fetchrow(query, *_key(ref), stored.version, text, now) is None:
+                raise ConflictError("another writer recorded a first evaluation meanwhile; repeat the call")
+
+        await self._executor.run(read_judge_write, transaction=True)
+
+    async def change_state(
+        self, ref: ModelRef, change: Callable[[Mapping[str, object]], Mapping[str, object]], now: datetime
+    ) -> None:
+        """Replace the state of a deployment by what *change* makes of it; nothing where there is none."""
+
+        async def read_and_write(connection: Connection) -> None:
+            await connection.fetchval(self._queries["lock_state"], *_key(ref))
+            stored = _read_state(await connection.fetchrow(self._queries["fetch_state"], *_key(ref)), ref)
+            if stored.version:
+                text = check.to_json(change(stored.state))
+                await connection.fetchrow(self._queries["update_state"], *_key(ref), stored.version, text, now)
+
+        await self._executor.run(read_and_write, transaction=True)
+
+    async def fetch_evaluation(self, ref: ModelRef, evaluation_id: UUID | str) -> Evaluation:
+        """The evaluation of that id; `NotFoundError` where the deployment has none."""
+        number = check.as_uuid(evaluation_id, "evaluation_id")
+        row = await self._executor.fetchrow(self._queries["fetch_evaluation"], *_key(ref), number)
+        if row is None:
+            raise NotFoundError(f"no evaluation {number} of model {ref.model_id} version {ref.model_version}")
+        return read_evaluation(row)
+
+    async def fetch_latest(self, ref: ModelRef) -> Evaluation | None:
+        """The newest evaluation of a deployment."""
+        row = await self._executor.fetchrow(self._queries["fetch_latest"], *_key(ref))
+        return None if row is None else read_evaluation(row)
+
+    async def list_latest(self, *, limit: int = 100, cursor: str | None = None) -> Page[Evaluation]:
+        """The newest evaluation of each slot (machine and model type), over its versions."""
+        after = read_cursor(cursor, UUID, str) or [UUID(int=0), ""]
+        rows = await self._executor.fetch(self._queries["list_latest"], as_limit(limit) + 1, *after)
+        found = [read_evaluation(row) for row in rows]
+        return make_page(found, limit, lambda e: (e.ref.machine_id, e.ref.model_type))
+
+    async def list_evaluations(
+        self, ref: ModelRef, *, since: datetime, until: datetime, limit: int = 100, cursor: str | None = None
+    ) -> Page[Evaluation]:
+        """The evaluations of a deployment dated within [since, until), newest first."""
+        before = read_cursor(cursor, parse_timestamp, UUID) or NEWEST
+        window = check.as_timestamp(since, "since"), check.as_timestamp(until, "until")
+        rows = await self._executor.fetch(
+            self._queries["list_evaluations"], *_key(ref), *window, *before, as_limit(limit) + 1
+        )
+        return make_page([read_evaluation(row) for row in rows], limit, lambda e: (e.evaluation_date, e.id))
+
+    async def list_points(self, ref: ModelRef, *, since: datetime, until: datetime) -> list[Point]:
+        """One deployment's series within [since, until), oldest first."""
+        query = self._queries["list_points"]
+        return _read_points(await self._executor.fetch(query, *_key(ref), since, until, MAX_POINTS + 1))
+
+    async def list_slot_points(
+        self, model_type: str, machine_id: UUID, *, since: datetime, until: datetime
+    ) -> list[Point]:
+        """The series of all versions of a slot within [since, until), oldest first."""
+        query = self._queries["list_slot_points"]
+        return _read_points(await self._executor.fetch(query, machine_id, model_type, since, until, MAX_POINTS + 1))
+
+    async def list_pairs(
+        self, model_a: ModelRef, model_b: ModelRef, *, since: datetime, until: datetime
+    ) -> list[Point]:
+        """The evaluations of both models on windows inside [since, until]."""
+        arms = (model_a.model_id, model_a.model_version, model_b.model_id, model_b.model_version)
+        query = self._queries["list_pairs"]
+        return _read_points(await self._executor.fetch(query, model_a.machine_id, *arms, since, until, MAX_POINTS + 1))
+
+    async def register_model(
+        self,
+        ref: ModelRef,
+        now: datetime,
+        *,
+        machine_name: str | None = None,
+        version_label: str | None = None,
+        training_data_end: datetime | None = None,
+    ) -> Model:
+        """Get or create a deployment; a name or date that was unknown is filled in."""
+        query = self._queries["insert_model"]
+        args = (*_key(ref), ref.model_type, machine_name, version_label, training_data_end, now)
+        row = await self._executor.fetchrow(query, *args)
+        assert row is not None
+        if row["model_type"] != ref.model_type:
+            raise _other_type(ref, row["model_type"])
+        return read_model(row)
+
+    async def register_label(
+        self, slot: ModelRef, label: str, now: datetime, *, machine_name: str | None, training_data_end: datetime | None
+    ) -> Model:
+        """Get or create the deployment of a text version: the next integer of the slot, one caller at a time."""
+
+        async def next_version(connection: Connection) -> Model:
+            slot_key = (slot.machine_id, slot.model_type)
+            await connection.execute(self._queries["lock_slot"], f"{slot_key[0]} {slot_key[1]}")
+            known = await connection.fetch(self._queries["list_slot_models"], *slot_key)
+            same = [row for row in known if row["version_label"] == label and row["model_id"] == slot.model_id]
+            version = same[0]["model_version"] if same else max((r["model_version"] for r in known), default=0) + 1
+            row = await connection.fetchrow(
+                self._queries["insert_model"],
+                slot.model_id,
+                version,
+                *(slot.machine_id, slot.model_type, machine_name, label, training_data_end, now),
+            )
+            assert row is not None
+            return read_model(row)
+
+        return await self._executor.run(next_version, transaction=True)
+
+    async def list_models(
+        self,
+        *,
+        model_type: str | None = None,
+        machine_id: UUID | str | None = None,
+        model_id: UUID | str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[Model]:
+        """The deployments, by model_id, version and machine."""
+        after = read_cursor(cursor, UUID, int, UUID) or [UUID(int=0), -1, UUID(int=0)]
+        args: list[object] = [*after, as_limit(limit) + 1]
+        query = add_filters(
+            self._queries["list_models"],
+            args,
+            m__model_type=model_type,
+            m__machine_id=None if machine_id is None else check.as_uuid(machine_id, "machine_id"),
+            m__model_id=None if model_id is None else check.as_uuid(model_id, "model_id"),
+        )
+        rows = await self._executor.fetch(query, *args)
+        models = [read_model(row) for row in rows]
+        return make_page(models, limit, lambda m: (m.ref.model_id, m.ref.model_version, m.ref.machine_id))
+
+    async def _judge_and_write(
+        self, connection: Connection, evaluation: Evaluation, judge: Callable[[StoredState], Judgement]
+    ) -> StoredEvaluation | None:
+        """One read, one writing statement; None where another writer came in between."""
+        ref = evaluation.ref
+        stored = _read_state(await connection.fetchrow(self._queries["fetch_state"], *_key(ref)), ref)
+        judgement = judge(stored)
+        row = await connection.fetchrow(self._queries["record"], *_record_args(judgement, stored.version))
+        assert row is not None
+        if row["inserted"]:
+            return StoredEvaluation(
+                evaluation=judgement.evaluation,
+                alert=None if row["alert"] is None else read_alert(json_row(row["alert"])),
+                training_run=None if row["run"] is None else read_training_run(json_row(row["run"])),
+                is_new=True,
+            )
+        if row["same"] is None:
+            return None
+        return await self._read_repeat(connection, evaluation, is_same=row["same"])
+
+    async def _read_repeat(self, connection: Connection, evaluation: Evaluation, *, is_same: bool) -> StoredEvaluation:
+        key = (*_key(evaluation.ref), evaluation.id)
+        row = await connection.fetchrow(self._queries["fetch_evaluation"], *key)
+        assert row is not None
+        existing = read_evaluation(row)
+        if not is_same:
+            raise ConflictError(
+                f"evaluation {evaluation.id} is stored with other values; a corrected evaluation needs a new id",
+                existing,
+            )
+        return StoredEvaluation(evaluation=existing, alert=None, training_run=None, is_new=False)
+
+
+def _key(ref: ModelRef) -> tuple[UUID, int, UUID]:
+    return ref.model_id, ref.model_version, ref.machine_id
+
+
+def _read_state(row: Row | None, ref: ModelRef) -> StoredState:
+    assert row is not None
+    if row["model_type"] not in (None, ref.model_type):
+        raise _other_type(ref, row["model_type"])
+    return StoredState(
+        version=row["version"] or 0, state=json_object(row["state"]), training_data_end=row["training_data_end"]
+    )
+
+
+def _other_type(ref: ModelRef, known: str) -> ConflictError:
+    return ConflictError(
+        f"model {ref.model_id} is known with model_type {known!r}, not {ref.model_type!r}; "
+        "a model_id has one model_type"
+    )
+
+
+def _record_args(judgement: Judgement, version: int) -> tuple[object, ...]:
+    e = judgement.evaluation
+    further = {name: value for name, value in e.metrics.items() if name not in METRIC_COLUMNS}
+    return (
+        *_key(e.ref),
+        *(e.evaluation_date, e.id, e.ref.model_type, e.evaluation_start, e.evaluation_end),
+        *(e.sample_count, e.data_completeness),
+        *(e.metrics.get(name) for name in METRIC_COLUMNS),
+        check.to_json(further),
+        *(e.drift_detected, e.drift_score, e.drift_threshold, check.to_json(e.drift_details), e.verdict),
+        *(e.created_by, e.created_at, check.to_json(e.metadata)),
+        version,
+        check.to_json(judgement.state),
+        check.to_json_array(judgement.alerts),
+        check.to_json_array(judgement.runs),
+    )
+
+
+def _verdict_columns(judged: Sequence[Evaluation]) -> tuple[list[object], ...]:
+    return (
+        [e.evaluation_date for e in judged],
+        [e.id for e in judged],
+        [e.drift_detected for e in judged],
+        [e.drift_score for e in judged],
+        [e.drift_threshold for e in judged],
+        [check.to_json(e.drift_details) for e in judged],
+        [e.verdict for e in judged],
+    )
+
+
+def _read_points(rows: Sequence[Row]) -> list[Point]:
+    if len(rows) > MAX_POINTS:
+        raise InvalidInputError(
+            "since", f"the period has more than {MAX_POINTS} evaluations; choose a shorter one with since and until"
+        )
+    return [
+        Point(
+            model_id=row["model_id"],
+            model_version=row["model_version"],
+            evaluation_date=row["evaluation_date"],
+            evaluation_start=row["evaluation_start"],
+            evaluation_end=row["evaluation_end"],
+            id=row["id"],
+            sample_count=row["sample_count"],
+            verdict=row["verdict"],
+            metrics=read_metrics(row),
+        )
+        for row in rows
+    ]
