@@ -1,0 +1,144 @@
+"""The slopes between all pairs of points, and their order statistics: the ground of Theil-Sen and Mann-Kendall.
+
+Up to `_DENSE` points the slopes are kept, sorted. Beyond that n (n - 1) / 2 of them would fill the memory (10,000
+points: 400 MB), so an order statistic is found as in Floyd and Rivest's SELECT: a random sample of slopes brackets
+it, one sweep over all pairs counts what lies below the bracket and keeps what lies inside. The answer is exact,
+whatever the sample; a bracket that missed is widened.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from model_perf.stats._series import Floats
+
+_DENSE = 512
+_SAMPLE = 1 << 16
+_BRACKET_SD = 6.0
+
+
+class PairwiseSlopes:
+    """Slopes (y_j - y_i) / (t_j - t_i) of the pairs with t_i < t_j; `times` ascending.
+
+    Attributes
+    ----------
+    n_pairs : int
+        Pairs of different time.
+    statistic : int
+        Kendall's S: rising pairs minus falling ones.
+    """
+
+    def __init__(self, times: Floats, values: Floats) -> None:
+        self._times, self._values = times, values
+        self._tied_times = bool((times[1:] == times[:-1]).any())
+        self._sorted = _dense(times, values) if times.size <= _DENSE else None
+        if self._sorted is not None:
+            self.n_pairs = self._sorted.size
+            self.statistic = _sign_sum(self._sorted)
+        else:
+            self.n_pairs, self.statistic = self._count()
+
+    def order_statistics(self, ranks: Sequence[int]) -> list[float]:
+        """The slopes of the given ranks, 0 for the lowest; ranks ascending."""
+        if self._sorted is not None:
+            return [float(self._sorted[rank]) for rank in ranks]
+        return self._select(ranks)
+
+    def median(self) -> float:
+        low, high = self.order_statistics([(self.n_pairs - 1) // 2, self.n_pairs // 2])
+        return 0.5 * (low + high)
+
+    def _by_lag(self) -> Iterator[Floats]:
+        times, values = self._times, self._values
+        for lag in range(1, times.size):
+            distances = times[lag:] - times[:-lag]
+            rises = values[lag:] - values[:-lag]
+            if self._tied_times:
+                apart = distances > 0.0
+                distances, rises = distances[apart], rises[apart]
+            yield np.divide(rises, distances, out=rises)
+
+    def _count(self) -> tuple[int, int]:
+        n_pairs = statistic = 0
+        for slopes in self._by_lag():
+            n_pairs += slopes.size
+            statistic += _sign_sum(slopes)
+        return n_pairs, statistic
+
+    def _select(self, ranks: Sequence[int]) -> list[float]:
+        sample = self._sample()
+        width = _BRACKET_SD * math.sqrt(0.25 * sample.size)
+        while True:
+            brackets = [_bracket(sample, rank / self.n_pairs, width) for rank in ranks]
+            found = self._sweep(ranks, brackets)
+            if None not in found:
+                return [slope for slope in found if slope is not None]
+            width *= 4.0
+
+    def _sample(self) -> Floats:
+        # The seed decides how long the search takes, never what it finds.
+        rng = np.random.default_rng(0)
+        first, second = rng.integers(0, self._times.size, (2, _SAMPLE))
+        distances = self._times[second] - self._times[first]
+        apart = distances != 0.0
+        slopes: Floats = (self._values[second] - self._values[first])[apart] / distances[apart]
+        slopes.sort()
+        return slopes
+
+    def _sweep(self, ranks: Sequence[int], brackets: list[tuple[float, float]]) -> list[float | None]:
+        cells = [_Cell(low, high) for low, high in dict.fromkeys(brackets)]
+        for slopes in self._by_lag():
+            for cell in cells:
+                cell.add(slopes)
+        by_bracket = {(cell.low, cell.high): cell for cell in cells}
+        return [by_bracket[bracket].find(rank) for rank, bracket in zip(ranks, brackets, strict=True)]
+
+
+class _Cell:
+    """What one sweep learns of the slopes around one bracket; ties with its ends are counted, not kept."""
+
+    def __init__(self, low: float, high: float) -> None:
+        self.low, self.high = low, high
+        self._below = self._up_to_low = self._up_to_high = 0
+        self._inside: list[Floats] = []
+
+    def add(self, slopes: Floats) -> None:
+        above = slopes > self.low
+        up_to_low = slopes.size - int(np.count_nonzero(above))
+        inside = slopes[above & (slopes < self.high)]
+        self._below += int(np.count_nonzero(slopes < self.low))
+        self._up_to_low += up_to_low
+        self._up_to_high += int(np.count_nonzero(slopes <= self.high))
+        self._inside.append(inside)
+
+    def find(self, rank: int) -> float | None:
+        if not self._below <= rank < self._up_to_high:
+            return None
+        if rank < self._up_to_low:
+            return self.low
+        inside = np.concatenate(self._inside)
+        position = rank - self._up_to_low
+        return float(np.partition(inside, position)[position]) if position < inside.size else self.high
+
+
+def _dense(times: Floats, values: Floats) -> Floats:
+    distances = times - times[:, None]
+    later = distances > 0.0
+    slopes = (values - values[:, None])[later] / distances[later]
+    slopes.sort()
+    return slopes
+
+
+def _sign_sum(slopes: Floats) -> int:
+    return int(np.count_nonzero(slopes > 0.0)) - int(np.count_nonzero(slopes < 0.0))
+
+
+def _bracket(sample: Floats, fraction: float, width: float) -> tuple[float, float]:
+    low, high = math.floor(fraction * sample.size - width), math.ceil(fraction * sample.size + width)
+    return (
+        float(sample[low]) if low >= 0 else -math.inf,
+        float(sample[high]) if high < sample.size else math.inf,
+    )
