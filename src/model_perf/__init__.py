@@ -1,3 +1,68 @@
-"""Performance, trend, drift, retraining runs, A/B tests and alerts of deployed models, kept in your PostgreSQL."""
+"""Performance, trend, drift, retraining runs, A/B tests and alerts of deployed models, in your own PostgreSQL.
+
+Start with `ModelPerformanceTracker`.
+"""
+
+import logging
+
+from model_perf import drift, stats
+from model_perf.drift import DriftReport
+from model_perf.errors import (
+    ConflictError,
+    InvalidInputError,
+    ModelPerfError,
+    NaiveTimestampError,
+    NotFoundError,
+    SchemaError,
+    StorageError,
+    TooFewObservationsError,
+)
+from model_perf.policy import MetricDefinition, MonitoringPolicy
+from model_perf.records import (
+    NO_MACHINE,
+    ABTest,
+    Alert,
+    Evaluation,
+    Model,
+    ModelRef,
+    TrainingRun,
+)
+from model_perf.repos import Page, Point, RecordedBatch
+from model_perf.results import ABTestResult, RecordedEvaluation, RetrainingTrigger, Trend, VersionTrend
+from model_perf.tracker import ModelPerformanceTracker
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "NO_MACHINE",
+    "ABTest",
+    "ABTestResult",
+    "Alert",
+    "ConflictError",
+    "DriftReport",
+    "Evaluation",
+    "InvalidInputError",
+    "MetricDefinition",
+    "Model",
+    "ModelPerfError",
+    "ModelPerformanceTracker",
+    "ModelRef",
+    "MonitoringPolicy",
+    "NaiveTimestampError",
+    "NotFoundError",
+    "Page",
+    "Point",
+    "RecordedBatch",
+    "RecordedEvaluation",
+    "RetrainingTrigger",
+    "SchemaError",
+    "StorageError",
+    "TooFewObservationsError",
+    "TrainingRun",
+    "Trend",
+    "VersionTrend",
+    "drift",
+    "stats",
+]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())

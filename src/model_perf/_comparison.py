@@ -1,0 +1,120 @@
+"""From the evaluations of two models to the finding of their A/B test (statistics from `stats`, no SQL)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from model_perf.policy import MonitoringPolicy
+from model_perf.records import ABTest, Decision, ModelRef, Winner
+from model_perf.repos import Point
+from model_perf.results import ABTestResult
+from model_perf.stats import EvaluationsComparison, compare_evaluations
+
+Window = tuple[datetime, datetime]
+
+WINNERS: dict[Decision, Winner] = {"superior_a": "model_a", "superior_b": "model_b"}
+
+
+def newest_per_window(points: Iterable[Point]) -> list[Point]:
+    """One point per version and window: the one recorded last (late labels are evaluated again)."""
+    newest: dict[tuple[UUID, int, Window], Point] = {}
+    for point in sorted(points, key=lambda p: p.id):
+        newest[point.model_id, point.model_version, (point.evaluation_start, point.evaluation_end)] = point
+    return sorted(newest.values(), key=lambda p: (p.evaluation_end, p.id))
+
+
+def compare(test: ABTest, points: Sequence[Point], policy: MonitoringPolicy, now: datetime) -> ABTestResult:
+    """What the common windows say of the test at *now*; decided once the test is over, `undecided` before."""
+    counted = newest_per_window(points)
+    of_a, of_b = _of_arm(counted, test.model_a), _of_arm(counted, test.model_b)
+    metric = _metric(test, counted, policy)
+    common = [(of_a[w], of_b[w]) for w in of_a if w in of_b and _has(of_a[w], metric) and _has(of_b[w], metric)]
+    found = _compare_values(common, metric, policy)
+    decision, reason = _decision(test, found, now)
+    return ABTestResult(
+        test=test,
+        metric=metric,
+        decision=decision,
+        winner=WINNERS.get(decision, "no_winner"),
+        reason=reason,
+        recommendation=_recommendation(decision, test, reason),
+        confidence=0.0 if found.pvalue is None else 1.0 - found.pvalue,
+        effect=found.effect,
+        confidence_interval=found.confidence_interval,
+        statistic=found.statistic,
+        pvalue=found.pvalue,
+        n_windows=found.n_windows,
+        n_evaluations_a=len(of_a),
+        n_evaluations_b=len(of_b),
+        model_a_metrics=_means([a for a, _ in common]),
+        model_b_metrics=_means([b for _, b in common]),
+    )
+
+
+def _of_arm(points: Sequence[Point], ref: ModelRef) -> dict[Window, Point]:
+    key = (ref.model_id, ref.model_version)
+    return {
+        (point.evaluation_start, point.evaluation_end): point
+        for point in points
+        if (UUID(str(point.model_id)), point.model_version) == key
+    }
+
+
+def _metric(test: ABTest, points: Sequence[Point], policy: MonitoringPolicy) -> str | None:
+    """The metric of the design; a test that started before any evaluation takes the primary one they have."""
+    frozen = test.design.get("metric")
+    if isinstance(frozen, str):
+        return frozen
+    names = [name for point in points for name in point.metrics]
+    return policy.primary_metric(dict.fromkeys(names))
+
+
+def _has(point: Point, metric: str | None) -> bool:
+    return metric in point.metrics
+
+
+def _compare_values(
+    common: Sequence[tuple[Point, Point]], metric: str | None, policy: MonitoringPolicy
+) -> EvaluationsComparison:
+    if metric is None:
+        return EvaluationsComparison(
+            decision="insufficient_data", reason="no common window has a metric with a known direction", n_windows=0
+        )
+    definition = policy.definition(metric)
+    return compare_evaluations(
+        [a.metrics[metric] for a, _ in common],
+        [b.metrics[metric] for _, b in common],
+        higher_is_better=None if definition is None else definition.higher_is_better,
+        alpha=policy.alpha,
+    )
+
+
+def _decision(test: ABTest, found: EvaluationsComparison, now: datetime) -> tuple[Decision, str]:
+    if test.decision is not None:
+        return test.decision, test.decision_reason or ""
+    if test.test_status == "cancelled":
+        return "undecided", f"cancelled: {test.decision_reason or 'no reason given'}"
+    if now < test.test_end:
+        return "undecided", f"runs until {test.test_end.isoformat()} and decides then, once; so far: {found.reason}"
+    return found.decision, found.reason
+
+
+def _recommendation(decision: Decision, test: ABTest, reason: str) -> str:
+    advice = {
+        "superior_a": f"Keep model_a (version {test.model_a.model_version})",
+        "superior_b": f"Switch to model_b (version {test.model_b.model_version})",
+        "insufficient_data": "Keep model_a, and test again with more common windows",
+    }
+    default = "Wait for the end of the test" if test.test_status == "running" else "Keep model_a: no difference found"
+    return f"{advice.get(decision, default)} ({reason})"
+
+
+def _means(points: Sequence[Point]) -> dict[str, float]:
+    names = dict.fromkeys(name for point in points for name in point.metrics)
+    return {
+        name: sum(values) / len(values)
+        for name in names
+        if (values := [point.metrics[name] for point in points if name in point.metrics])
+    }

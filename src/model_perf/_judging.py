@@ -1,0 +1,83 @@
+"""From a verdict to all that is written with it: the judged evaluation, its alert, its training run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from attrs import evolve
+
+from model_perf.drift import DriftReport, PerformanceState, judge_performance, restart_chart
+from model_perf.policy import MonitoringPolicy
+from model_perf.records import Evaluation, ModelRef, new_id
+from model_perf.repos.alerts import fingerprint
+from model_perf.repos.metrics import Judgement, StoredState
+
+PERFORMANCE_ALERT = "performance_degradation"
+
+
+def judge_evaluation(
+    evaluation: Evaluation, stored: StoredState, policy: MonitoringPolicy
+) -> tuple[DriftReport, Judgement]:
+    """The verdict on a new evaluation, and what follows from it by the policy; `created_at` is the time of both."""
+    state = PerformanceState.from_dict(stored.state) if stored.version else PerformanceState()
+    report, state = judge_performance(state, evaluation, policy, training_data_end=stored.training_data_end)
+    assert evaluation.created_at is not None
+    is_critical, retrains = report.verdict == "critical", report.verdict in policy.retrain_on
+    return report, Judgement(
+        evaluation=with_verdict(evaluation, report),
+        state=state.to_dict(),
+        alerts=[_alert_row(evaluation.ref, report, evaluation.created_at)] if is_critical else (),
+        runs=[_run_row(report, policy)] if retrains else (),
+    )
+
+
+def restart_charts(state: Mapping[str, object]) -> Mapping[str, object]:
+    """The stored state of a deployment with its charts at zero."""
+    return restart_chart(PerformanceState.from_dict(state)).to_dict()
+
+
+def with_verdict(evaluation: Evaluation, report: DriftReport) -> Evaluation:
+    return evolve(
+        evaluation,
+        verdict=report.verdict,
+        drift_detected=report.drift_detected,
+        drift_score=report.drift_score,
+        drift_threshold=report.drift_threshold,
+        drift_details=report.to_dict(),
+    )
+
+
+def alert_content(report: DriftReport) -> dict[str, Any]:
+    """What an alert says; the metrics are inside, so that one collapse is one alert."""
+    worst = report.worst
+    return {
+        "alert_type": PERFORMANCE_ALERT,
+        "severity": "critical",
+        "message": report.recommendation,
+        "details": report.to_dict(),
+        "current_metric_value": None if worst is None else worst.current_value,
+        "threshold_value": report.drift_threshold,
+        "baseline_metric_value": None if worst is None else worst.baseline_value,
+    }
+
+
+def _alert_row(ref: ModelRef, report: DriftReport, now: datetime) -> dict[str, object]:
+    content = alert_content(report)
+    content["alert_message"], content["alert_details"] = content.pop("message"), content.pop("details")
+    return content | {
+        "id": str(new_id()),
+        "fingerprint": fingerprint(PERFORMANCE_ALERT, ref),
+        "alert_timestamp": now.isoformat(),
+    }
+
+
+def _run_row(report: DriftReport, policy: MonitoringPolicy) -> dict[str, object]:
+    return {
+        "id": str(new_id()),
+        "trigger_type": "degradation",
+        "triggered_by": "policy",
+        "reason": report.recommendation,
+        "max_attempts": policy.max_attempts,
+    }

@@ -1,0 +1,41 @@
+"""From points to trends: a series per version, each over the newest evaluation of its windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from model_perf._comparison import newest_per_window
+from model_perf.policy import MonitoringPolicy
+from model_perf.repos import Point
+from model_perf.results import Trend, VersionTrend
+from model_perf.stats import trend
+
+
+def find_trend(
+    points: Sequence[Point], metric: str | None, since: datetime, until: datetime, policy: MonitoringPolicy
+) -> Trend:
+    """The trend of *metric*, or of the policy's primary metric among those that the points have."""
+    if metric is None:
+        metric = policy.primary_metric(dict.fromkeys(name for point in points for name in point.metrics))
+    by_version: dict[tuple[UUID, int], list[Point]] = {}
+    for point in newest_per_window(points):
+        if metric in point.metrics:
+            by_version.setdefault((point.model_id, point.model_version), []).append(point)
+    series = tuple(_version_trend(version, metric or "", own, policy) for (_, version), own in by_version.items())
+    return Trend(metric=metric, since=since, until=until, series=series)
+
+
+def _version_trend(version: int, metric: str, points: Sequence[Point], policy: MonitoringPolicy) -> VersionTrend:
+    definition = policy.definition(metric)
+    found = trend(
+        [point.evaluation_end for point in points],
+        [point.metrics[metric] for point in points],
+        higher_is_better=None if definition is None else definition.higher_is_better,
+        best=None if definition is None else definition.best,
+        floor=1e-12 if definition is None else definition.floor_distance,
+        min_degradation=policy.min_degradation,
+        alpha=policy.alpha,
+    )
+    return VersionTrend(model_version=version, trend=found, points=tuple(points))

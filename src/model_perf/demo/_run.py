@@ -1,0 +1,115 @@
+"""The demo's frame: its server, its progress on the screen, its summary."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+from model_perf import ModelPerformanceTracker
+from model_perf._opening import Opening
+from model_perf.demo._data import load
+from model_perf.demo._story import Clock, Findings, Say, tell
+
+SCHEMA = "model_perf_demo"
+
+
+def run(*, dsn: str | None = None, keep: str | None = None, as_json: bool = False) -> int:
+    """Tell the story and print what came out; 0 if a degradation was found.
+
+    Parameters
+    ----------
+    dsn : str, optional
+        Where to store it, in the schema model_perf_demo; None = an embedded server.
+    keep : str, optional
+        Absolute directory for the embedded server's data; None = deleted at the end.
+    as_json : bool
+        Print one JSON object instead of the story.
+    """
+    return asyncio.run(_run(dsn, keep, as_json))
+
+
+async def _run(dsn: str | None, keep: str | None, as_json: bool) -> int:
+    started = time.monotonic()
+    say: Say = (lambda _: None) if as_json else (lambda line: print(line, flush=True))
+    clock = Clock()
+    say("Starting PostgreSQL ..." if dsn is None else f"Using schema {SCHEMA} of the given database ...")
+    async with _open(dsn, keep, clock) as tracker:
+        await tracker.migrate()
+        findings = await tell(tracker, clock, load(), say)
+        stored = await _count_rows(tracker)
+    seconds = time.monotonic() - started
+    print(json.dumps(_facts(findings, stored, seconds), indent=2) if as_json else _summary(findings, stored, seconds))
+    if not as_json:
+        print(_where_to_look(dsn, keep))
+    return 0 if findings.alert is not None else 1
+
+
+def _open(dsn: str | None, keep: str | None, clock: Clock) -> Opening[ModelPerformanceTracker]:
+    if dsn is not None:
+        return ModelPerformanceTracker.connect(dsn, schema=SCHEMA, clock=clock, max_size=2)
+    return ModelPerformanceTracker.embedded(keep, schema=SCHEMA, clock=clock)
+
+
+async def _count_rows(tracker: ModelPerformanceTracker) -> dict[str, int]:
+    tables = ("model_performance_metrics", "model_alerts", "model_training_history", "model_ab_tests")
+    async with tracker.pool.acquire() as connection:
+        return {t: await connection.fetchval(f'SELECT count(*) FROM "{tracker.schema}".{t}') for t in tables}
+
+
+def _facts(findings: Findings, stored: dict[str, int], seconds: float) -> dict[str, Any]:
+    facts: dict[str, Any] = {"degradation_found": findings.alert is not None, "rows": stored, "seconds": seconds}
+    if findings.alert is None or findings.found_at is None or findings.run is None or findings.comparison is None:
+        return facts
+    report, result = findings.found_at.drift, findings.comparison
+    return facts | {
+        "found_on": findings.found_at.evaluation.evaluation_start.isoformat(),
+        "degraded_since": None if report.since is None else report.since.isoformat(),
+        "drift_score": report.drift_score,
+        "alert": findings.alert.alert_message,
+        "alert_occurrences": findings.resolved.occurrences if findings.resolved else None,
+        "alert_resolution": findings.resolved.resolution if findings.resolved else None,
+        "training_run": str(findings.run.id),
+        "performance_improvement": findings.run.performance_improvement,
+        "winner": result.winner,
+        "decision": result.decision,
+        "rmse": {"model_a": result.model_a_metrics["rmse"], "model_b": result.model_b_metrics["rmse"]},
+        "effect": result.effect,
+        "pvalue": result.pvalue,
+        "n_windows": result.n_windows,
+    }
+
+
+def _summary(findings: Findings, stored: dict[str, int], seconds: float) -> str:
+    lines = ["", "SUMMARY", f"  {sum(stored.values())} rows in four tables, {seconds:.1f} s"]
+    if findings.alert is None or findings.found_at is None or findings.run is None or findings.comparison is None:
+        return "\n".join([*lines, "  No degradation was found."])
+    report, result, trend = findings.found_at.drift, findings.comparison, findings.trend
+    lines += [
+        f"  found      {findings.found_at.evaluation.evaluation_end:%Y-%m-%d}, degraded since "
+        f"{report.since:%Y-%m-%d}, {report.drift_score:+.0%} at the alarm",
+        f"  retrained  {findings.run.performance_improvement:+.0%} rmse on a week that neither version had seen"
+        if findings.run.performance_improvement is not None
+        else "",
+        f"  compared   {result.decision}: rmse {result.model_a_metrics['rmse']:.3f} -> "
+        f"{result.model_b_metrics['rmse']:.3f} GW over {result.n_windows} common days (p = {result.pvalue:.1g})",
+    ]
+    if trend is not None and trend.degradation_rate is not None:
+        lines.append(f"  trend      {trend.direction} by {trend.degradation_rate:.1f}% per day before the alarm")
+    return "\n".join(lines)
+
+
+def _where_to_look(dsn: str | None, keep: str | None) -> str:
+    queries = f"""
+LOOK FURTHER
+  SELECT evaluation_start, model_version, rmse, verdict, drift_score
+    FROM {SCHEMA}.model_performance_metrics ORDER BY evaluation_date, model_version;
+  SELECT alert_message, occurrences, resolution, resolution_notes FROM {SCHEMA}.model_alerts;
+  SELECT training_status, reason, performance_improvement FROM {SCHEMA}.model_training_history;
+  SELECT test_name, winner_model, decision_reason FROM {SCHEMA}.model_ab_tests;"""
+    if dsn is None and keep is None:
+        return (
+            queries + "\n  The data are gone with the server; run it with --keep /var/tmp/model_perf_demo to keep them."
+        )
+    return queries

@@ -1,0 +1,147 @@
+"""What the facade answers: stored records together with what was found in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from attrs import field, frozen
+
+from model_perf.drift import DriftReport
+from model_perf.records import ABTest, ABTestStatus, Alert, Decision, Evaluation, TrainingRun, Winner
+from model_perf.repos import Point
+from model_perf.stats import ConfidenceInterval, MetricTrend, TrendDirection
+
+
+@frozen(kw_only=True)
+class RecordedEvaluation:
+    """What one `record` left behind.
+
+    Attributes
+    ----------
+    alert : Alert or None
+        The open alert of the condition, new or repeated; None where the verdict is not critical.
+    training_run : TrainingRun or None
+        The open run of the slot, if the policy asks for retraining.
+    is_new : bool
+        False for a repeated call, which wrote nothing; alert and training_run are None then.
+    """
+
+    evaluation: Evaluation
+    drift: DriftReport
+    alert: Alert | None = None
+    training_run: TrainingRun | None = None
+    is_new: bool = True
+
+
+@frozen(kw_only=True)
+class RetrainingTrigger:
+    """The open training run of a slot, and whether this call opened it."""
+
+    triggered: bool
+    reason: str
+    run: TrainingRun
+
+
+@frozen(kw_only=True)
+class VersionTrend:
+    """The trend of one version, over the newest evaluation of each of its windows, oldest first."""
+
+    model_version: int
+    trend: MetricTrend
+    points: tuple[Point, ...]
+
+
+@frozen(kw_only=True)
+class Trend:
+    """How a metric develops, a series per version; the headline is that of the version evaluated last.
+
+    Attributes
+    ----------
+    metric : str or None
+        The metric looked at; None where no evaluation of the period has one with a known direction.
+    series : tuple of VersionTrend
+        In the order of their first evaluations.
+    """
+
+    metric: str | None
+    since: datetime
+    until: datetime
+    series: tuple[VersionTrend, ...] = ()
+    current: MetricTrend = field()
+
+    @current.default
+    def _newest(self) -> MetricTrend:
+        if self.series:
+            return max(self.series, key=lambda one: one.points[-1].evaluation_end).trend
+        return MetricTrend(direction="insufficient_data", reason="no evaluation in the period has the metric", n=0)
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """All evaluations, of all versions, oldest first."""
+        return tuple(sorted((p for one in self.series for p in one.points), key=lambda p: (p.evaluation_date, p.id)))
+
+    @property
+    def direction(self) -> TrendDirection:
+        return self.current.direction
+
+    @property
+    def degradation_rate(self) -> float | None:
+        """Percent per day, positive = getting worse."""
+        return self.current.degradation_rate
+
+    @property
+    def slope_per_day(self) -> float | None:
+        return self.current.slope_per_day
+
+    @property
+    def confidence_interval(self) -> ConfidenceInterval | None:
+        return self.current.confidence_interval
+
+    @property
+    def pvalue(self) -> float | None:
+        return self.current.pvalue
+
+
+@frozen(kw_only=True)
+class ABTestResult:
+    """What a test has found, or how far it is.
+
+    Attributes
+    ----------
+    decision, winner
+        `undecided` and `no_winner` until the test has ended: a test from evaluations looks once, at its end.
+    confidence : float
+        1 - pvalue; 0.0 when insufficient. Not the probability that the decision is right.
+    effect, confidence_interval
+        Mean of b - a over the common windows, in units of the metric.
+    n_windows : int
+        Windows that both models were evaluated on.
+    n_evaluations_a, n_evaluations_b : int
+        Evaluations of each model within the test, common windows or not.
+    model_a_metrics, model_b_metrics : mapping of str to float
+        Means over the common windows; empty where there is none.
+    recommendation : str
+        The same in words, with what to do.
+    """
+
+    test: ABTest
+    metric: str | None
+    decision: Decision
+    winner: Winner
+    reason: str
+    recommendation: str
+    confidence: float = 0.0
+    effect: float | None = None
+    confidence_interval: ConfidenceInterval | None = None
+    statistic: float | None = None
+    pvalue: float | None = None
+    n_windows: int = 0
+    n_evaluations_a: int = 0
+    n_evaluations_b: int = 0
+    model_a_metrics: Mapping[str, float] = field(factory=dict)
+    model_b_metrics: Mapping[str, float] = field(factory=dict)
+
+    @property
+    def test_status(self) -> ABTestStatus:
+        return self.test.test_status

@@ -1,0 +1,619 @@
+"""The facade: fetch, compute, store. No mathematics and no SQL in here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from functools import partial
+from os import PathLike
+from typing import Any, Literal
+from uuid import UUID, uuid5
+
+import asyncpg
+from numpy.typing import ArrayLike
+
+from model_perf import _comparison
+from model_perf import _validation as check
+from model_perf._judging import alert_content, judge_evaluation, restart_charts, with_verdict
+from model_perf._opening import Opening, close_pool
+from model_perf._trends import find_trend
+from model_perf.drift import DriftReport, replay
+from model_perf.errors import ConflictError, InvalidInputError
+from model_perf.evaluation import evaluate as compute_metrics
+from model_perf.policy import MonitoringPolicy
+from model_perf.records import (
+    NO_MACHINE,
+    ABTest,
+    Alert,
+    Evaluation,
+    Model,
+    ModelRef,
+    Resolution,
+    Severity,
+    TriggerType,
+    as_trigger_type,
+)
+from model_perf.repos import ABTestRepo, AlertRepo, MetricsRepo, Page, RecordedBatch, TrainingRepo
+from model_perf.repos._batch import ColumnMapping, from_columns, from_records
+from model_perf.repos._executor import Executor, PoolSource, utc_now
+from model_perf.repos.metrics import Judgement, StoredState
+from model_perf.results import ABTestResult, RecordedEvaluation, RetrainingTrigger, Trend
+from model_perf.sql._connection import Connection, Pool
+from model_perf.sql.migrate import SchemaStatus, migrate, read_status
+from model_perf.sql.migrate import check as check_schema
+from model_perf.stats import plan_evaluations
+
+NAMESPACE = UUID("c0f5a1de-7a36-5d8c-9e53-3d8f5c1b7a42")
+"""Of the ids that `register_model` derives from names (UUIDv5); it never changes."""
+
+THREAD_POINTS = 200
+"""Points from which a trend is computed in a thread; below, the hop costs more than the sum."""
+
+
+class ModelPerformanceTracker:
+    """Records how deployed models perform, judges it, and keeps everything in one PostgreSQL schema.
+
+    Parameters
+    ----------
+    pool : asyncpg.Pool, or a function that returns it
+        The host's own; left as it was found. A function is asked at each call, for pools born later.
+    schema : str, default "model_perf"
+        Where the tables are; nothing depends on search_path.
+    policy : MonitoringPolicy, optional
+        Every threshold and budget.
+    clock : function returning an aware datetime, optional
+        The time of everything that happens now.
+    acquire_timeout_s : float, default 10
+        Longest wait for a connection of the pool.
+
+    Attributes
+    ----------
+    metrics : MetricsRepo
+    training : TrainingRepo
+    ab_tests : ABTestRepo
+    alerts : AlertRepo
+    """
+
+    def __init__(
+        self,
+        pool: PoolSource,
+        *,
+        schema: str = "model_perf",
+        policy: MonitoringPolicy | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        acquire_timeout_s: float = 10.0,
+    ) -> None:
+        check.as_float(acquire_timeout_s, "acquire_timeout_s", low=0.001)
+        self._on_close = AsyncExitStack()
+        self._set_up(Executor(pool, schema, acquire_timeout_s=acquire_timeout_s, clock=clock), policy)
+
+    def _set_up(self, executor: Executor, policy: MonitoringPolicy | None) -> None:
+        self._executor = executor
+        self.policy = MonitoringPolicy() if policy is None else policy
+        self.metrics = MetricsRepo(executor)
+        self.training = TrainingRepo(executor)
+        self.ab_tests = ABTestRepo(executor)
+        self.alerts = AlertRepo(executor)
+
+    @classmethod
+    def connect(
+        cls, dsn: str, *, min_size: int = 1, max_size: int = 10, **options: Any
+    ) -> Opening[ModelPerformanceTracker]:
+        """A tracker with a pool of its own: ``async with`` it, or ``await`` it and ``close()`` it.
+
+        Parameters
+        ----------
+        dsn : str, optional
+            A libpq connection URI or string; what it does not say comes from libpq's PGHOST, PGUSER, ...
+        min_size, max_size : int
+            Connections of the pool.
+        **options
+            As for the constructor: schema, policy, clock, acquire_timeout_s.
+        """
+
+        async def open_pool() -> ModelPerformanceTracker:
+            return await cls._on_own_pool(AsyncExitStack(), dsn, min_size, max_size, options)
+
+        return Opening(open_pool)
+
+    @classmethod
+    def embedded(cls, path: str | PathLike[str] | None = None, **options: Any) -> Opening[ModelPerformanceTracker]:
+        """A tracker on a real PostgreSQL from a wheel, migrated (extra ``embedded``).
+
+        Parameters
+        ----------
+        path : str, optional
+            Absolute directory to keep the data in; None = a temporary one, deleted at the end.
+        **options
+            As for the constructor: schema, policy, clock, acquire_timeout_s.
+        """
+
+        async def open_server() -> ModelPerformanceTracker:
+            from model_perf.embedded import embedded_server
+
+            async with AsyncExitStack() as on_close:
+                server = await on_close.enter_async_context(embedded_server(path))
+                tracker = await cls._on_own_pool(on_close, server.dsn, 1, 10, options)
+                await tracker.migrate()
+                tracker._on_close = on_close.pop_all()
+                return tracker
+
+        return Opening(open_server)
+
+    @classmethod
+    async def _on_own_pool(
+        cls, on_close: AsyncExitStack, dsn: str | None, min_size: int, max_size: int, options: Mapping[str, Any]
+    ) -> ModelPerformanceTracker:
+        pool = await asyncpg.create_pool(dsn, min_size=min_size, max_size=max_size)
+        on_close.push_async_callback(close_pool, pool)
+        try:
+            tracker = cls(pool, **options)
+        except BaseException:
+            await on_close.aclose()
+            raise
+        tracker._on_close = on_close
+        return tracker
+
+    async def close(self) -> None:
+        """Close what the tracker opened itself: its pool, its embedded server. A host's pool is not touched."""
+        await self._on_close.aclose()
+
+    @property
+    def pool(self) -> Pool:
+        """The pool in use."""
+        return self._executor.pool
+
+    @property
+    def schema(self) -> str:
+        """Where the tables are."""
+        return self._executor.schema
+
+    def bind(self, connection: Connection) -> ModelPerformanceTracker:
+        """The same tracker inside the host's open transaction: its writes commit or vanish with the host's.
+
+        One task at a time; each call is a savepoint, so that its failure leaves the transaction usable.
+        """
+        bound = object.__new__(type(self))
+        bound._on_close = AsyncExitStack()
+        bound._set_up(self._executor.bind(connection), self.policy)
+        return bound
+
+    async def migrate(self) -> tuple[int, ...]:
+        """Bring the schema up to date; the versions applied. See `model_perf.sql.migrate.migrate`."""
+        return await self._executor.run_unchecked(lambda connection: migrate(connection, self.schema))
+
+    async def check_schema(self) -> SchemaStatus:
+        """Raise `SchemaError` unless the schema fits this library; needs SELECT only."""
+        return await self._executor.run_unchecked(lambda connection: check_schema(connection, self.schema))
+
+    async def read_status(self) -> SchemaStatus:
+        """Which migrations the schema has, and why this library cannot work on it, if it cannot."""
+        return await self._executor.run_unchecked(lambda connection: read_status(connection, self.schema))
+
+    async def register_model(
+        self,
+        model_type: str,
+        *,
+        machine: str | None = None,
+        machine_id: UUID | str | None = None,
+        version: str | None = None,
+        model_id: UUID | str | None = None,
+        model_version: int | None = None,
+        training_data_end: datetime | None = None,
+    ) -> ModelRef:
+        """Get or create a deployment, for teams without UUIDs.
+
+        Parameters
+        ----------
+        machine, machine_id
+            A name, which gives a UUID of its own and is kept, or a UUID; neither = no machine in particular.
+        version, model_version
+            A text ("2024.11.3", a git sha), which gets the next integer of the slot, or an integer; neither = 1.
+        model_id : optional
+            None derives one from model_type and machine.
+        training_data_end : datetime, optional
+            End of what this version learned from; evaluations of earlier windows are no baseline.
+        """
+        if machine is not None and machine_id is not None:
+            raise InvalidInputError("machine", "give a name or a machine_id, not both")
+        if version is not None and model_version is not None:
+            raise InvalidInputError("version", "give a text version or a model_version, not both")
+        name = check.as_optional_text(machine, "machine", max_length=200)
+        place = uuid5(NAMESPACE, f"machine {name}") if name else machine_id or NO_MACHINE
+        slot = ModelRef(
+            model_id=model_id or uuid5(NAMESPACE, f"model {model_type} {place}"),
+            model_type=model_type,
+            model_version=1 if model_version is None else model_version,
+            machine_id=place,
+        )
+        end = None if training_data_end is None else check.as_timestamp(training_data_end, "training_data_end")
+        now = self._executor.moment()
+        if version is not None:
+            label = check.as_text(version, "version", max_length=200)
+            model = await self.metrics.register_label(slot, label, now, machine_name=name, training_data_end=end)
+        else:
+            model = await self.metrics.register_model(slot, now, machine_name=name, training_data_end=end)
+        return model.ref
+
+    async def list_models(self, **filters: Any) -> Page[Model]:
+        """The deployments; filters as for `MetricsRepo.list_models`."""
+        return await self.metrics.list_models(**filters)
+
+    async def record(
+        self,
+        ref: ModelRef,
+        *,
+        evaluation_start: datetime,
+        evaluation_end: datetime,
+        metrics: Mapping[str, float],
+        sample_count: int | None = None,
+        data_completeness: float | None = None,
+        evaluation_date: datetime | None = None,
+        evaluation_id: UUID | str | None = None,
+        created_by: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+    ) -> RecordedEvaluation:
+        """Store an evaluation with its verdict, its alert and, if the policy says so, its training run: all or none.
+
+        Parameters
+        ----------
+        evaluation_start, evaluation_end : datetime
+            The window [start, end), with a time zone.
+        metrics : mapping of str to float
+            At least one; those without a known direction are stored and not judged.
+        sample_count : int, optional
+            Rows behind the metrics; None = unknown.
+        data_completeness : float, optional
+            Share of the expected rows that were there, 0 to 1.
+        evaluation_date : datetime, optional
+            Default evaluation_end.
+        evaluation_id : UUID or str, optional
+            Give your own to make a repeat of the call harmless: it then writes nothing twice.
+
+        Raises
+        ------
+        InvalidInputError, ConflictError, SchemaError, StorageError
+        """
+        evaluation = Evaluation(
+            ref=ref,
+            evaluation_start=evaluation_start,
+            evaluation_end=evaluation_end,
+            metrics=metrics,
+            sample_count=sample_count,
+            data_completeness=data_completeness,
+            evaluation_date=evaluation_date,
+            id=evaluation_id,
+            created_by=created_by,
+            created_at=self._executor.moment(),
+            metadata=metadata,
+        )
+        found: list[DriftReport] = []
+
+        def judge(stored: StoredState) -> Judgement:
+            report, judgement = judge_evaluation(evaluation, stored, self.policy)
+            found[:] = [report]
+            return judgement
+
+        stored = await self.metrics.record(evaluation, judge, repeatable=evaluation_id is not None)
+        report = found[0] if stored.is_new else DriftReport.from_dict(stored.evaluation.drift_details)
+        return RecordedEvaluation(
+            evaluation=stored.evaluation,
+            drift=report,
+            alert=stored.alert,
+            training_run=stored.training_run,
+            is_new=stored.is_new,
+        )
+
+    async def record_many(
+        self, evaluations: Sequence[Evaluation] | ColumnMapping, *, nan_as_missing: bool = False
+    ) -> RecordedBatch:
+        """Store many evaluations at once, all or none; verdict `not_judged`, no alert (see `judge`).
+
+        Parameters
+        ----------
+        evaluations : sequence of Evaluation, or mapping of columns
+            Columns are arrays, sequences or one value for all rows, named as the fields of `Evaluation`
+            (``evaluation_id`` for its id), with a metric per column and further ones in a mapping ``metrics``.
+            datetime64 is taken as UTC.
+        nan_as_missing : bool, default False
+            Whether a NaN in a column of metrics means that the value is missing; else it is refused.
+        """
+        if isinstance(evaluations, Sequence):
+            batch = await asyncio.to_thread(from_records, evaluations)
+            has_ids = True
+        elif hasattr(evaluations, "keys"):
+            batch = await asyncio.to_thread(from_columns, evaluations, nan_as_missing=nan_as_missing)
+            has_ids = "evaluation_id" in list(evaluations.keys())
+        else:
+            raise InvalidInputError("evaluations", f"{type(evaluations).__name__} is neither records nor columns")
+        return await self.metrics.record_many(batch, self._executor.moment(), repeatable=has_ids)
+
+    async def evaluate(
+        self,
+        ref: ModelRef,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        evaluation_start: datetime,
+        evaluation_end: datetime,
+        task: Literal["regression", "classification"] = "regression",
+        **fields: Any,
+    ) -> RecordedEvaluation:
+        """Compute the metrics of predictions and `record` them; fields as there."""
+        metrics = await asyncio.to_thread(compute_metrics, y_true, y_pred, task=task)
+        return await self.record(
+            ref,
+            evaluation_start=evaluation_start,
+            evaluation_end=evaluation_end,
+            metrics=metrics,
+            **{"sample_count": len(y_true), **fields},  # type: ignore[arg-type]
+        )
+
+    async def judge(self, ref: ModelRef, since: datetime | None = None) -> list[DriftReport]:
+        """Judge the evaluations of a deployment that `record_many` stored, in time order.
+
+        Recomputes the charts from the whole history, newest evaluation per window, and writes a verdict to those
+        evaluations from *since* on that have none. Opens one alert if the newest of them is critical.
+        """
+        start = None if since is None else check.as_timestamp(since, "since")
+        judged = await self._replay(
+            ref, lambda e: e.verdict == "not_judged" and not (start and e.evaluation_date < start)
+        )
+        reports = [report for _, report in judged]
+        if reports and reports[-1].verdict == "critical":
+            await self.alerts.open_or_repeat(ref, **alert_content(reports[-1]))
+        return reports
+
+    async def rebuild_state(self, ref: ModelRef) -> None:
+        """Recompute baseline and charts from what is stored: after a back-fill, or a change of policy."""
+        await self._replay(ref, lambda _: False)
+
+    async def trend(
+        self,
+        ref: ModelRef | None = None,
+        *,
+        model_type: str | None = None,
+        machine_id: UUID | str | None = None,
+        metric: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        days: float = 30,
+    ) -> Trend:
+        """How a metric developed within [since, until): of one deployment, or of all versions of a slot.
+
+        Parameters
+        ----------
+        ref : ModelRef, optional
+            One deployment; else give model_type (and machine_id) for all versions, a series each.
+        metric : str, optional
+            Default: the policy's primary metric among those that the evaluations have.
+        since, until, days
+            ``until`` defaults to now, ``since`` to *days* before it.
+        """
+        begin, end = self._period(since, until, days)
+        if ref is not None:
+            points = await self.metrics.list_points(ref, since=begin, until=end)
+        elif model_type is not None:
+            machine = NO_MACHINE if machine_id is None else check.as_uuid(machine_id, "machine_id")
+            kind = check.as_text(model_type, "model_type")
+            points = await self.metrics.list_slot_points(kind, machine, since=begin, until=end)
+        else:
+            raise InvalidInputError("ref", "give a ModelRef, or model_type (and machine_id)")
+        if len(points) < THREAD_POINTS:
+            return find_trend(points, metric, begin, end, self.policy)
+        return await asyncio.to_thread(find_trend, points, metric, begin, end, self.policy)
+
+    async def check_drift(self, ref: ModelRef) -> DriftReport:
+        """The verdict on the newest evaluation of a deployment; it is judged first where that has not been done."""
+        newest = await self.metrics.fetch_latest(ref)
+        if newest is None:
+            return DriftReport.without_evaluations(self.policy)
+        if newest.verdict == "not_judged" and not newest.drift_details:
+            reports = await self.judge(ref)
+            if reports:
+                return reports[-1]
+        return DriftReport.from_dict(newest.drift_details)
+
+    async def trigger_retraining(
+        self,
+        *,
+        model_type: str,
+        machine_id: UUID | str | None = None,
+        trigger_type: TriggerType | str = "manual",
+        reason: str | None = None,
+        triggered_by: str | None = None,
+    ) -> RetrainingTrigger:
+        """Open a training run, unless one is pending or running for that machine and model type."""
+        run, triggered = await self.training.open_run(
+            model_type=model_type,
+            machine_id=NO_MACHINE if machine_id is None else machine_id,
+            trigger_type=as_trigger_type(trigger_type),
+            reason=reason,
+            triggered_by=triggered_by,
+            max_attempts=self.policy.max_attempts,
+        )
+        if triggered:
+            return RetrainingTrigger(triggered=True, reason=reason or f"triggered ({run.trigger_type})", run=run)
+        busy = f"already in progress: run {run.id} is {run.training_status} since {run.created_at.isoformat()}"
+        return RetrainingTrigger(triggered=False, reason=busy, run=run)
+
+    async def start_ab_test(
+        self,
+        *,
+        name: str,
+        model_a: ModelRef,
+        model_b: ModelRef,
+        duration: timedelta = timedelta(hours=24),
+        traffic_split: float = 0.5,
+        metric: str | None = None,
+        start: datetime | None = None,
+        created_by: str | None = None,
+    ) -> ABTest:
+        """Start a test of two versions that are evaluated on the same windows.
+
+        ``design`` of the answer says how many windows the test will hold, and whether that can decide anything.
+
+        Parameters
+        ----------
+        traffic_split : float
+            Share of model_b, within (0, 1).
+        metric : str, optional
+            What decides; default: the primary metric that model_a's newest evaluation has.
+        start : datetime, optional
+            Default now.
+        """
+        begin = self._executor.moment() if start is None else check.as_timestamp(start, "start")
+        span = check.as_duration(duration, "duration")
+        design = await self._design(model_a, metric, begin, span)
+        start_test = partial(
+            self.ab_tests.start,
+            name=name,
+            model_a=model_a,
+            model_b=model_b,
+            start=begin,
+            duration=span,
+            traffic_split=traffic_split,
+            design=design,
+            created_by=created_by,
+        )
+        try:
+            return await start_test()
+        except ConflictError as conflict:
+            running = conflict.existing
+            if not isinstance(running, ABTest) or running.test_end > self._executor.moment():
+                raise
+        await self.ab_test_results(running.id)  # it is past its end: this look concludes it
+        return await start_test()
+
+    async def ab_test_results(self, test_id: UUID | str) -> ABTestResult:
+        """What a test has found; the first look after its end concludes it, once."""
+        test = await self.ab_tests.fetch(test_id)
+        now = self._executor.moment()
+        result = await self._compare(test, now)
+        if test.test_status != "running" or now < test.test_end:
+            return result
+        return await self._conclude(result, result.decision, result.reason, "model_perf")
+
+    async def conclude_ab_test(self, test_id: UUID | str, *, by: str | None = None) -> ABTestResult:
+        """End a test now. Before its end the decision is `undecided`: its guarantee is for one look, at the end."""
+        test = await self.ab_tests.fetch(test_id)
+        now = self._executor.moment()
+        result = await self._compare(test, now)
+        if now >= test.test_end:
+            return await self._conclude(result, result.decision, result.reason, by)
+        early = f"concluded before its end ({test.test_end.isoformat()}) by {by or 'the host'}"
+        return await self._conclude(result, "undecided", early, by)
+
+    async def active_alerts(
+        self,
+        machine_id: UUID | str | None = None,
+        model_type: str | None = None,
+        severity: Severity | str | None = None,
+        limit: int = 100,
+    ) -> list[Alert]:
+        """The open alerts, worst and newest first; for more than *limit* see `AlertRepo.list_active`."""
+        page = await self.alerts.list_active(
+            machine_id=machine_id, model_type=model_type, severity=severity, limit=limit
+        )
+        return list(page.items)
+
+    async def resolve_alert(
+        self,
+        alert_id: UUID | str,
+        *,
+        resolution: Resolution | str = "manual",
+        by: str | None = None,
+        notes: str | None = None,
+    ) -> Alert:
+        """Close an alert and start its model's charts again from zero, both or neither.
+
+        What the charts have learned is kept: a degradation that goes on is found again, and opens a new alert.
+        `AlertRepo.resolve` closes the alert only.
+        """
+        alert = await self.alerts.fetch(alert_id)
+        now = self._executor.moment()
+
+        async def restart_and_resolve(connection: Connection) -> Alert:
+            bound = self.bind(connection)
+            if alert.model_id is not None and alert.model_version is not None:
+                ref = ModelRef(
+                    model_id=alert.model_id,
+                    model_type=alert.model_type,
+                    model_version=alert.model_version,
+                    machine_id=alert.machine_id,
+                )
+                # First the state, then the alert, as `record` does: two orders would deadlock.
+                await bound.metrics.change_state(ref, restart_charts, now)
+            return await bound.alerts.resolve(alert_id, resolution=resolution, by=by, notes=notes, now=now)
+
+        return await self._executor.run(restart_and_resolve, transaction=True)
+
+    async def _replay(
+        self, ref: ModelRef, is_wanted: Callable[[Evaluation], bool]
+    ) -> list[tuple[Evaluation, DriftReport]]:
+        """Recompute the charts; the evaluations that are wanted, with their verdicts, which are stored."""
+
+        def judge_all(
+            history: Sequence[Evaluation], stored: StoredState
+        ) -> tuple[list[Evaluation], Mapping[str, object]]:
+            reports, state = replay(history, self.policy, training_data_end=stored.training_data_end)
+            pairs = [(e, r) for e, r in zip(history, reports, strict=True) if is_wanted(e)]
+            judged[:] = pairs
+            return [with_verdict(e, report) for e, report in pairs], state.to_dict()
+
+        judged: list[tuple[Evaluation, DriftReport]] = []
+        await self.metrics.rejudge(ref, judge_all, self._executor.moment())
+        return judged
+
+    def _period(self, since: datetime | None, until: datetime | None, days: float) -> tuple[datetime, datetime]:
+        end = self._executor.moment() if until is None else check.as_timestamp(until, "until")
+        span = timedelta(days=check.as_float(days, "days", low=0.001, high=36_525))
+        begin = end - span if since is None else check.as_timestamp(since, "since")
+        if begin >= end:
+            raise InvalidInputError("since", f"{begin.isoformat()} is not before until {end.isoformat()}")
+        return begin, end
+
+    async def _design(
+        self, model_a: ModelRef, metric: str | None, start: datetime, duration: timedelta
+    ) -> dict[str, object]:
+        newest = await self.metrics.fetch_latest(model_a)
+        if metric is None and newest is not None:
+            metric = self.policy.primary_metric(newest.metrics)
+        if metric is not None and self.policy.definition(metric) is None:
+            raise InvalidInputError(
+                "metric", f"nobody has said whether more of {metric!r} is better; add a MetricDefinition to the policy"
+            )
+        design: dict[str, object] = {"metric": metric, "alpha": self.policy.alpha, "source": "evaluations"}
+        if newest is None:
+            return design | {"n_windows": None, "can_decide": None, "note": "model_a has no evaluation to plan from"}
+        plan = plan_evaluations(duration, newest.evaluation_end - newest.evaluation_start, alpha=self.policy.alpha)
+        return design | {"n_windows": plan.n_windows, "can_decide": plan.can_decide, "note": plan.reason}
+
+    async def _compare(self, test: ABTest, now: datetime) -> ABTestResult:
+        points = await self.metrics.list_pairs(test.model_a, test.model_b, since=test.test_start, until=test.test_end)
+        return _comparison.compare(test, points, self.policy, now)
+
+    async def _conclude(self, result: ABTestResult, decision: Any, reason: str, by: str | None) -> ABTestResult:
+        try:
+            concluded = await self.ab_tests.conclude(
+                result.test.id,
+                decision=decision,
+                reason=reason,
+                winner_metrics={
+                    "metric": result.metric,
+                    "model_a": dict(result.model_a_metrics),
+                    "model_b": dict(result.model_b_metrics),
+                    "effect": result.effect,
+                    "pvalue": result.pvalue,
+                    "n_windows": result.n_windows,
+                },
+                decided_by=by,
+            )
+        except ConflictError as conflict:
+            # Another look came first; its finding stands. A second `conclude` by hand is told so.
+            if by != "model_perf" or not isinstance(conflict.existing, ABTest):
+                raise
+            concluded = conflict.existing
+        return await self._compare(concluded, self._executor.moment())
