@@ -29,6 +29,8 @@ from model_perf.records import (
 )
 from model_perf.repos import Page, Point, RecordedBatch
 from model_perf.results import ABTestResult, RecordedEvaluation, RetrainingTrigger, Trend, VersionTrend
+from model_perf.sql.migrate import SchemaStatus
+from model_perf.sql.migrate import sql as migration_sql
 from model_perf.tracker import ModelPerformanceTracker
 
 __version__ = "0.1.0"
@@ -56,12 +58,14 @@ __all__ = [
     "RecordedEvaluation",
     "RetrainingTrigger",
     "SchemaError",
+    "SchemaStatus",
     "StorageError",
     "TooFewObservationsError",
     "TrainingRun",
     "Trend",
     "VersionTrend",
     "drift",
+    "migration_sql",
     "stats",
 ]
 

@@ -9,9 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from model_perf import ModelPerfError, ModelPerformanceTracker, __version__
-from model_perf.sql.migrate import SchemaStatus
-from model_perf.sql.migrate import sql as migration_script
+from model_perf import ModelPerfError, ModelPerformanceTracker, SchemaStatus, __version__, migration_sql
 
 T = TypeVar("T")
 
@@ -77,7 +75,7 @@ def _add_connection(command: argparse.ArgumentParser) -> None:
 def _migrate(args: argparse.Namespace) -> int:
     if args.sql:
         roles = {role: getattr(args, role) for role in ("owner", "writer", "reader")}
-        print(migration_script(args.schema, since=args.since, **roles), end="")
+        print(migration_sql(args.schema, since=args.since, **roles), end="")
         return 0
     applied = asyncio.run(_with_tracker(args, ModelPerformanceTracker.migrate))
     print(f"schema {args.schema}: applied {_listed(applied)}" if applied else f"schema {args.schema}: up to date")

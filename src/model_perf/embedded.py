@@ -174,7 +174,8 @@ def _own_directory(path: str | os.PathLike[str]) -> Path:
         raise InvalidInputError("path", f"{directory.parent} is not a directory; make it first")
     _check_open_to_all(directory.parent)
     try:
-        directory.mkdir(mode=0o700)
+        # Another process may look at it before the next line runs, so the mode is right from the first.
+        directory.mkdir(mode=0o755 if _is_root() else 0o700)
     except FileExistsError:
         _check_is_ours(directory)
     else:

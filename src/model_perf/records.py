@@ -268,10 +268,12 @@ class ABTest:
 
     @property
     def model_type(self) -> str:
+        """The type of both models."""
         return self.model_a.model_type
 
     @property
     def machine_id(self) -> UUID:
+        """The machine that both models serve."""
         return self.model_a.machine_id
 
 

@@ -83,6 +83,7 @@ class Trend:
 
     @property
     def direction(self) -> TrendDirection:
+        """Of the current version, in terms of goodness."""
         return self.current.direction
 
     @property
@@ -92,14 +93,18 @@ class Trend:
 
     @property
     def slope_per_day(self) -> float | None:
+        """Of the current version, in units of the metric."""
         return self.current.slope_per_day
 
     @property
     def confidence_interval(self) -> ConfidenceInterval | None:
+        """Of slope_per_day."""
+        """Of slope_per_day."""
         return self.current.confidence_interval
 
     @property
     def pvalue(self) -> float | None:
+        """Of the trend of the current version, two-sided."""
         return self.current.pvalue
 
 
@@ -144,4 +149,5 @@ class ABTestResult:
 
     @property
     def test_status(self) -> ABTestStatus:
+        """Where the test is in its life: planned, running, completed or cancelled."""
         return self.test.test_status

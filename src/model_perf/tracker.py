@@ -8,10 +8,11 @@ from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from os import PathLike
-from typing import Any, Literal
+from typing import Literal, TypedDict, Unpack
 from uuid import UUID, uuid5
 
 import asyncpg
+import numpy as np
 from numpy.typing import ArrayLike
 
 from model_perf import _comparison
@@ -27,6 +28,7 @@ from model_perf.records import (
     NO_MACHINE,
     ABTest,
     Alert,
+    Decision,
     Evaluation,
     Model,
     ModelRef,
@@ -50,6 +52,15 @@ NAMESPACE = UUID("c0f5a1de-7a36-5d8c-9e53-3d8f5c1b7a42")
 
 THREAD_POINTS = 200
 """Points from which a trend is computed in a thread; below, the hop costs more than the sum."""
+
+
+class TrackerOptions(TypedDict, total=False):
+    """What the constructor takes beside the pool."""
+
+    schema: str
+    policy: MonitoringPolicy | None
+    clock: Callable[[], datetime]
+    acquire_timeout_s: float
 
 
 class ModelPerformanceTracker:
@@ -99,7 +110,7 @@ class ModelPerformanceTracker:
 
     @classmethod
     def connect(
-        cls, dsn: str, *, min_size: int = 1, max_size: int = 10, **options: Any
+        cls, dsn: str | None = None, *, min_size: int = 1, max_size: int = 10, **options: Unpack[TrackerOptions]
     ) -> Opening[ModelPerformanceTracker]:
         """A tracker with a pool of its own: ``async with`` it, or ``await`` it and ``close()`` it.
 
@@ -119,7 +130,9 @@ class ModelPerformanceTracker:
         return Opening(open_pool)
 
     @classmethod
-    def embedded(cls, path: str | PathLike[str] | None = None, **options: Any) -> Opening[ModelPerformanceTracker]:
+    def embedded(
+        cls, path: str | PathLike[str] | None = None, **options: Unpack[TrackerOptions]
+    ) -> Opening[ModelPerformanceTracker]:
         """A tracker on a real PostgreSQL from a wheel, migrated (extra ``embedded``).
 
         Parameters
@@ -144,7 +157,7 @@ class ModelPerformanceTracker:
 
     @classmethod
     async def _on_own_pool(
-        cls, on_close: AsyncExitStack, dsn: str | None, min_size: int, max_size: int, options: Mapping[str, Any]
+        cls, on_close: AsyncExitStack, dsn: str | None, min_size: int, max_size: int, options: TrackerOptions
     ) -> ModelPerformanceTracker:
         pool = await asyncpg.create_pool(dsn, min_size=min_size, max_size=max_size)
         on_close.push_async_callback(close_pool, pool)
@@ -237,9 +250,16 @@ class ModelPerformanceTracker:
             model = await self.metrics.register_model(slot, now, machine_name=name, training_data_end=end)
         return model.ref
 
-    async def list_models(self, **filters: Any) -> Page[Model]:
-        """The deployments; filters as for `MetricsRepo.list_models`."""
-        return await self.metrics.list_models(**filters)
+    async def list_models(
+        self,
+        *,
+        model_type: str | None = None,
+        machine_id: UUID | str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[Model]:
+        """The deployments, by model_id, version and machine."""
+        return await self.metrics.list_models(model_type=model_type, machine_id=machine_id, limit=limit, cursor=cursor)
 
     async def record(
         self,
@@ -339,16 +359,35 @@ class ModelPerformanceTracker:
         evaluation_start: datetime,
         evaluation_end: datetime,
         task: Literal["regression", "classification"] = "regression",
-        **fields: Any,
+        data_completeness: float | None = None,
+        evaluation_date: datetime | None = None,
+        evaluation_id: UUID | str | None = None,
+        created_by: str | None = None,
+        metadata: Mapping[str, object] | None = None,
     ) -> RecordedEvaluation:
-        """Compute the metrics of predictions and `record` them; fields as there."""
+        """Compute the metrics of predictions in a thread, and `record` them with their number as sample_count.
+
+        Parameters
+        ----------
+        y_true, y_pred : array, shape (n,)
+            What was, and what the model said; as for `model_perf.evaluation.evaluate`. For scores of classes and
+            own averages compute the metrics there and give them to `record`.
+        task : "regression" or "classification"
+        evaluation_start and the rest
+            As for `record`.
+        """
         metrics = await asyncio.to_thread(compute_metrics, y_true, y_pred, task=task)
         return await self.record(
             ref,
             evaluation_start=evaluation_start,
             evaluation_end=evaluation_end,
             metrics=metrics,
-            **{"sample_count": len(y_true), **fields},  # type: ignore[arg-type]
+            sample_count=len(np.asarray(y_true)),
+            data_completeness=data_completeness,
+            evaluation_date=evaluation_date,
+            evaluation_id=evaluation_id,
+            created_by=created_by,
+            metadata=metadata,
         )
 
     async def judge(self, ref: ModelRef, since: datetime | None = None) -> list[DriftReport]:
@@ -595,7 +634,7 @@ class ModelPerformanceTracker:
         points = await self.metrics.list_pairs(test.model_a, test.model_b, since=test.test_start, until=test.test_end)
         return _comparison.compare(test, points, self.policy, now)
 
-    async def _conclude(self, result: ABTestResult, decision: Any, reason: str, by: str | None) -> ABTestResult:
+    async def _conclude(self, result: ABTestResult, decision: Decision, reason: str, by: str | None) -> ABTestResult:
         try:
             concluded = await self.ab_tests.conclude(
                 result.test.id,
