@@ -98,8 +98,7 @@ class Trend:
 
     @property
     def confidence_interval(self) -> ConfidenceInterval | None:
-        """Of slope_per_day."""
-        """Of slope_per_day."""
+        """The interval of slope_per_day at 1 - alpha."""
         return self.current.confidence_interval
 
     @property
