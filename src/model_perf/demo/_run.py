@@ -7,7 +7,7 @@ import json
 import time
 from typing import Any
 
-from model_perf import ModelPerformanceTracker
+from model_perf import DriftReport, ModelPerformanceTracker
 from model_perf._opening import Opening
 from model_perf.demo._data import load
 from model_perf.demo._story import Clock, Findings, Say, tell
@@ -88,7 +88,7 @@ def _summary(findings: Findings, stored: dict[str, int], seconds: float) -> str:
     report, result, trend = findings.found_at.drift, findings.comparison, findings.trend
     lines += [
         f"  found      {findings.found_at.evaluation.evaluation_end:%Y-%m-%d}, degraded since "
-        f"{report.since:%Y-%m-%d}, {report.drift_score:+.0%} at the alarm",
+        f"{report.since:%Y-%m-%d}; {_deciding(report)}",
         f"  retrained  {findings.run.performance_improvement:+.0%} rmse on a week that neither version had seen"
         if findings.run.performance_improvement is not None
         else "",
@@ -98,6 +98,13 @@ def _summary(findings: Findings, stored: dict[str, int], seconds: float) -> str:
     if trend is not None and trend.degradation_rate is not None:
         lines.append(f"  trend      {trend.direction} by {trend.degradation_rate:.1f}% per day before the alarm")
     return "\n".join(lines)
+
+
+def _deciding(report: DriftReport) -> str:
+    check = report.worst
+    if check is None or check.degradation is None or check.baseline_value is None:
+        return report.recommendation
+    return f"{check.metric} {check.baseline_value:.3f} -> {check.current_value:.3f} ({check.degradation:+.0%})"
 
 
 def _where_to_look(dsn: str | None, keep: str | None) -> str:

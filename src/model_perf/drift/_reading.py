@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from attrs import evolve, frozen
 
-from model_perf.drift._cusum import ESTIMATION_ALLOWANCE, SelfStartingCusum, cusum_limit
+from model_perf.drift._cusum import SelfStartingCusum, cusum_limit
 from model_perf.drift._losses import log_loss, matters, spread_floor
 from model_perf.drift._prediction import Baseline, Prediction, holm, predict
 from model_perf.drift._state import MetricState, PerformanceState
@@ -146,7 +146,7 @@ def _adjusted(predictions: Sequence[Prediction | None], relevant: Sequence[bool]
 
 def _chart_limit(state: PerformanceState, policy: MonitoringPolicy, definitions: Sequence[MetricDefinition]) -> float:
     n_charts = len(state.metrics.keys() | {each.name for each in definitions})
-    return cusum_limit(2.0 * policy.false_alarm_run_length * n_charts, policy.cusum_k) + ESTIMATION_ALLOWANCE
+    return cusum_limit(2.0 * policy.false_alarm_run_length * n_charts, policy.cusum_k)
 
 
 def _moved(

@@ -46,7 +46,6 @@ class MetricState:
             "end": _text(self.end),
             "frozen": self.frozen,
             "learned": chart.learned.to_list(),
-            "pending": chart.pending.to_list(),
             "previous": chart.previous,
             "cusum": chart.value,
             "since": _text(chart.since),
@@ -56,7 +55,6 @@ class MetricState:
     def from_dict(cls, data: Mapping[str, Any]) -> MetricState:
         chart = SelfStartingCusum(
             LagMoments(*data["learned"]),
-            LagMoments(*data["pending"]),
             data["previous"],
             data["cusum"],
             _time(data["since"]),

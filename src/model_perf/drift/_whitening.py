@@ -14,12 +14,12 @@ _MIN_PAIRS = 5
 
 @frozen
 class LagMoments:
-    """Count, means and centred second moments of pairs (evaluation, the one before it); merging two is exact.
+    """Count, means and centred second moments of pairs (evaluation, the one before it).
 
     References
     ----------
-    [1] Chan, T. F., Golub, G. H. & LeVeque, R. J. (1983). Algorithms for computing the sample variance.
-        The American Statistician 37, 242-247, equation 2.1.
+    [1] Welford, B. P. (1962). Note on a method for calculating corrected sums of squares and products.
+        Technometrics 4, 419-420.
     """
 
     n: int = 0
@@ -29,25 +29,18 @@ class LagMoments:
     cross: float = 0.0
     previous_m2: float = 0.0
 
-    def merge(self, other: LagMoments) -> LagMoments:
-        if not self.n or not other.n:
-            return self if self.n else other
-        n = self.n + other.n
-        shift = other.mean - self.mean
-        previous_shift = other.previous_mean - self.previous_mean
-        share = other.n / n
-        weight = self.n * share
+    def add(self, value: float, previous: float) -> LagMoments:
+        n = self.n + 1
+        shift, previous_shift = value - self.mean, previous - self.previous_mean
+        weight = self.n / n
         return LagMoments(
             n,
-            self.mean + share * shift,
-            self.previous_mean + share * previous_shift,
-            self.m2 + other.m2 + weight * shift * shift,
-            self.cross + other.cross + weight * shift * previous_shift,
-            self.previous_m2 + other.previous_m2 + weight * previous_shift * previous_shift,
+            self.mean + shift / n,
+            self.previous_mean + previous_shift / n,
+            self.m2 + weight * shift * shift,
+            self.cross + weight * shift * previous_shift,
+            self.previous_m2 + weight * previous_shift * previous_shift,
         )
-
-    def add(self, value: float, previous: float) -> LagMoments:
-        return self.merge(LagMoments(1, value, previous)) if self.n else LagMoments(1, value, previous)
 
     def to_list(self) -> list[float]:
         return [self.n, self.mean, self.previous_mean, self.m2, self.cross, self.previous_m2]
