@@ -49,13 +49,13 @@ def with_verdict(evaluation: Evaluation, report: DriftReport) -> Evaluation:
     )
 
 
-def alert_content(report: DriftReport) -> dict[str, Any]:
+def alert_content(ref: ModelRef, report: DriftReport) -> dict[str, Any]:
     """What an alert says; the metrics are inside, so that one collapse is one alert."""
     worst = report.worst
     return {
         "alert_type": PERFORMANCE_ALERT,
         "severity": "critical",
-        "message": report.recommendation,
+        "message": f"{ref.model_type} version {ref.model_version}: {report.recommendation}",
         "details": report.to_dict(),
         "current_metric_value": None if worst is None else worst.current_value,
         "threshold_value": report.drift_threshold,
@@ -64,7 +64,7 @@ def alert_content(report: DriftReport) -> dict[str, Any]:
 
 
 def _alert_row(ref: ModelRef, report: DriftReport, now: datetime) -> dict[str, object]:
-    content = alert_content(report)
+    content = alert_content(ref, report)
     content["alert_message"], content["alert_details"] = content.pop("message"), content.pop("details")
     return content | {
         "id": str(new_id()),

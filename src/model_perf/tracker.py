@@ -402,7 +402,7 @@ class ModelPerformanceTracker:
         )
         reports = [report for _, report in judged]
         if reports and reports[-1].verdict == "critical":
-            await self.alerts.open_or_repeat(ref, **alert_content(reports[-1]))
+            await self.alerts.open_or_repeat(ref, **alert_content(ref, reports[-1]))
         return reports
 
     async def rebuild_state(self, ref: ModelRef) -> None:
