@@ -18,9 +18,12 @@ WINNERS: dict[Decision, Winner] = {"superior_a": "model_a", "superior_b": "model
 
 
 def newest_per_window(points: Iterable[Point]) -> list[Point]:
-    """One point per version and window: the one recorded last (late labels are evaluated again)."""
+    """One point per version and window: the one of the latest date, of equal ones that recorded last.
+
+    Late labels are evaluated again; `model_perf.drift.replay` counts the same ones.
+    """
     newest: dict[tuple[UUID, int, Window], Point] = {}
-    for point in sorted(points, key=lambda p: p.id):
+    for point in sorted(points, key=lambda p: (p.evaluation_date, p.created_at, p.id)):
         newest[point.model_id, point.model_version, (point.evaluation_start, point.evaluation_end)] = point
     return sorted(newest.values(), key=lambda p: (p.evaluation_end, p.id))
 

@@ -7,6 +7,9 @@ from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
+import asyncpg
+
+from model_perf.errors import StorageError
 from model_perf.sql._connection import Pool
 
 
@@ -36,6 +39,15 @@ class Opening(Generic[T]):
     ) -> None:
         if self._tracker is not None:
             await self._tracker.close()
+
+
+async def open_pool(dsn: str | None, min_size: int, max_size: int) -> Pool:
+    """A pool of our own; what is wrong with the DSN or the server is said at once."""
+    try:
+        pool: Pool = await asyncpg.create_pool(dsn, min_size=min_size, max_size=max_size)
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise StorageError(f"no connection to PostgreSQL: {error}", retry_safe=True) from error
+    return pool
 
 
 async def close_pool(pool: Pool) -> None:

@@ -24,9 +24,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ModelPerfError, ImportError) as error:
         print(f"model-perf: {error}", file=sys.stderr)
         return 1
-    except (OSError, ValueError) as error:
-        print(f"model-perf: no connection: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         return 130
 

@@ -25,6 +25,7 @@ Resolution = Literal["recovered", "retrained", "false_positive", "manual"]
 
 SEVERITIES: tuple[str, ...] = get_args(Severity)
 RESOLUTIONS: tuple[str, ...] = get_args(Resolution)
+DECISIONS: tuple[str, ...] = get_args(Decision)
 TRIGGER_TYPES: tuple[str, ...] = get_args(TriggerType)
 
 NO_MACHINE = UUID(int=0)

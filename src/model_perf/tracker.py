@@ -11,17 +11,17 @@ from os import PathLike
 from typing import Literal, TypedDict, Unpack
 from uuid import UUID, uuid5
 
-import asyncpg
 import numpy as np
 from numpy.typing import ArrayLike
 
 from model_perf import _comparison
 from model_perf import _validation as check
 from model_perf._judging import alert_content, judge_evaluation, restart_charts, with_verdict
-from model_perf._opening import Opening, close_pool
+from model_perf._opening import Opening, close_pool, open_pool
 from model_perf._trends import find_trend
 from model_perf.drift import DriftReport, replay
 from model_perf.errors import ConflictError, InvalidInputError
+from model_perf.evaluation import Average, Label
 from model_perf.evaluation import evaluate as compute_metrics
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import (
@@ -124,10 +124,10 @@ class ModelPerformanceTracker:
             As for the constructor: schema, policy, clock, acquire_timeout_s.
         """
 
-        async def open_pool() -> ModelPerformanceTracker:
+        async def open_tracker() -> ModelPerformanceTracker:
             return await cls._on_own_pool(AsyncExitStack(), dsn, min_size, max_size, options)
 
-        return Opening(open_pool)
+        return Opening(open_tracker)
 
     @classmethod
     def embedded(
@@ -159,7 +159,7 @@ class ModelPerformanceTracker:
     async def _on_own_pool(
         cls, on_close: AsyncExitStack, dsn: str | None, min_size: int, max_size: int, options: TrackerOptions
     ) -> ModelPerformanceTracker:
-        pool = await asyncpg.create_pool(dsn, min_size=min_size, max_size=max_size)
+        pool = await open_pool(dsn, min_size, max_size)
         on_close.push_async_callback(close_pool, pool)
         try:
             tracker = cls(pool, **options)
@@ -290,7 +290,8 @@ class ModelPerformanceTracker:
         evaluation_date : datetime, optional
             Default evaluation_end.
         evaluation_id : UUID or str, optional
-            Give your own to make a repeat of the call harmless: it then writes nothing twice.
+            Give your own to make a repeat of the call harmless: with the same id and evaluation_date it writes
+            nothing twice.
 
         Raises
         ------
@@ -359,6 +360,9 @@ class ModelPerformanceTracker:
         evaluation_start: datetime,
         evaluation_end: datetime,
         task: Literal["regression", "classification"] = "regression",
+        y_score: ArrayLike | None = None,
+        positive: Label | None = None,
+        average: Average = "binary",
         data_completeness: float | None = None,
         evaluation_date: datetime | None = None,
         evaluation_id: UUID | str | None = None,
@@ -370,13 +374,15 @@ class ModelPerformanceTracker:
         Parameters
         ----------
         y_true, y_pred : array, shape (n,)
-            What was, and what the model said; as for `model_perf.evaluation.evaluate`. For scores of classes and
-            own averages compute the metrics there and give them to `record`.
-        task : "regression" or "classification"
+            What was, and what the model said.
+        task, y_score, positive, average
+            As for `model_perf.evaluation.evaluate`.
         evaluation_start and the rest
             As for `record`.
         """
-        metrics = await asyncio.to_thread(compute_metrics, y_true, y_pred, task=task)
+        metrics = await asyncio.to_thread(
+            compute_metrics, y_true, y_pred, task, y_score=y_score, positive=positive, average=average
+        )
         return await self.record(
             ref,
             evaluation_start=evaluation_start,

@@ -60,43 +60,48 @@ async def _count_rows(tracker: ModelPerformanceTracker) -> dict[str, int]:
 
 def _facts(findings: Findings, stored: dict[str, int], seconds: float) -> dict[str, Any]:
     facts: dict[str, Any] = {"degradation_found": findings.alert is not None, "rows": stored, "seconds": seconds}
-    if findings.alert is None or findings.found_at is None or findings.run is None or findings.comparison is None:
-        return facts
-    report, result = findings.found_at.drift, findings.comparison
-    return facts | {
-        "found_on": findings.found_at.evaluation.evaluation_start.isoformat(),
-        "degraded_since": None if report.since is None else report.since.isoformat(),
-        "drift_score": report.drift_score,
-        "alert": findings.alert.alert_message,
-        "alert_occurrences": findings.resolved.occurrences if findings.resolved else None,
-        "alert_resolution": findings.resolved.resolution if findings.resolved else None,
-        "training_run": str(findings.run.id),
-        "performance_improvement": findings.run.performance_improvement,
-        "winner": result.winner,
-        "decision": result.decision,
-        "rmse": {"model_a": result.model_a_metrics["rmse"], "model_b": result.model_b_metrics["rmse"]},
-        "effect": result.effect,
-        "pvalue": result.pvalue,
-        "n_windows": result.n_windows,
-    }
+    found, run, result = findings.found_at, findings.run, findings.comparison
+    if findings.alert is not None and found is not None:
+        facts |= {
+            "found_on": found.evaluation.evaluation_start.isoformat(),
+            "degraded_since": None if found.drift.since is None else found.drift.since.isoformat(),
+            "drift_score": found.drift.drift_score,
+            "alert": findings.alert.alert_message,
+        }
+    if run is not None:
+        facts |= {"training_run": str(run.id), "performance_improvement": run.performance_improvement}
+    if result is not None:
+        facts |= {
+            "winner": result.winner,
+            "decision": result.decision,
+            "rmse": {"model_a": result.model_a_metrics["rmse"], "model_b": result.model_b_metrics["rmse"]},
+            "effect": result.effect,
+            "pvalue": result.pvalue,
+            "n_windows": result.n_windows,
+        }
+    if findings.resolved is not None:
+        facts |= {
+            "alert_occurrences": findings.resolved.occurrences,
+            "alert_resolution": findings.resolved.resolution,
+        }
+    return facts
 
 
 def _summary(findings: Findings, stored: dict[str, int], seconds: float) -> str:
     lines = ["", "SUMMARY", f"  {sum(stored.values())} rows in four tables, {seconds:.1f} s"]
-    if findings.alert is None or findings.found_at is None or findings.run is None or findings.comparison is None:
-        return "\n".join([*lines, "  No degradation was found."])
-    report, result, trend = findings.found_at.drift, findings.comparison, findings.trend
-    lines += [
-        f"  found      {findings.found_at.evaluation.evaluation_end:%Y-%m-%d}, degraded since "
-        f"{report.since:%Y-%m-%d}; {_deciding(report)}",
-        f"  retrained  {findings.run.performance_improvement:+.0%} rmse on a week that neither version had seen"
-        if findings.run.performance_improvement is not None
-        else "",
-        f"  compared   {result.decision}: rmse {result.model_a_metrics['rmse']:.3f} -> "
-        f"{result.model_b_metrics['rmse']:.3f} GW over {result.n_windows} common days (p = {result.pvalue:.1g})",
-    ]
-    if trend is not None and trend.degradation_rate is not None:
-        lines.append(f"  trend      {trend.direction} by {trend.degradation_rate:.1f}% per day before the alarm")
+    found, run, result, trend = findings.found_at, findings.run, findings.comparison, findings.trend
+    if found is None:
+        lines.append("  No degradation was found.")
+    elif found.drift.since is not None:
+        when = f"{found.evaluation.evaluation_end:%Y-%m-%d}, degraded since {found.drift.since:%Y-%m-%d}"
+        lines.append(f"  found      {when}; {_deciding(found.drift)}")
+    if trend is not None:
+        lines.append(f"  trend      {trend.direction} from 1 April to the alarm ({trend.current.reason})")
+    if run is not None and run.performance_improvement is not None:
+        lines.append(f"  retrained  {run.performance_improvement:+.0%} rmse on a week that neither version had seen")
+    if result is not None:
+        a, b = result.model_a_metrics["rmse"], result.model_b_metrics["rmse"]
+        lines.append(f"  compared   {result.decision}: rmse {a:.3f} -> {b:.3f} GW over {result.n_windows} common days")
     return "\n".join(lines)
 
 

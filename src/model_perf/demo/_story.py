@@ -33,7 +33,7 @@ class Clock:
 
 @frozen(kw_only=True)
 class Findings:
-    """What the story came to; ``alert`` and all after it are None where no degradation was found."""
+    """What the story came to; what it did not come to is None."""
 
     evaluations: int
     alert: Alert | None = None
@@ -52,11 +52,13 @@ async def tell(tracker: ModelPerformanceTracker, clock: Clock, data: Demand, say
     model = fit(data.days(FIRST_TRAINING_DAY, FIRST_DAY))
     say("Model 1 learned from February and March 2014; it is evaluated every day from 1 April on.")
     found = await _watch(tracker, clock, data, old, model, say)
-    if found is None:
-        return Findings(evaluations=data.n_days - FIRST_DAY)
     day = (clock.now - data.start) // DAY
-    assert found.alert is not None
-    trend = await tracker.trend(old, metric="rmse", since=found.drift.since, until=clock.now + DAY)
+    if found is None or found.alert is None:
+        return Findings(evaluations=day - FIRST_DAY)
+    if day + COMPARISON_DAYS > data.n_days:
+        say("The year ends before a new version could be compared.")
+        return Findings(evaluations=day - FIRST_DAY, alert=found.alert, found_at=found)
+    trend = await tracker.trend(old, metric="rmse", since=data.start + FIRST_DAY * DAY, until=clock.now + DAY)
     new, challenger, run = await _retrain(tracker, clock, data, old, model, found.alert, day, say)
     comparison = await _compare(tracker, clock, data, (old, model), (new, challenger), day, say)
     resolved = await tracker.resolve_alert(

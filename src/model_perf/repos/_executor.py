@@ -98,7 +98,13 @@ class Executor:
                 "bind() needs an open transaction: use `async with connection.transaction():` around it",
                 retry_safe=True,
             )
-        bound = Executor(self._source, self.schema, acquire_timeout_s=self._acquire_timeout_s, connection=connection)
+        bound = Executor(
+            self._source,
+            self.schema,
+            acquire_timeout_s=self._acquire_timeout_s,
+            clock=self._clock,
+            connection=connection,
+        )
         bound._is_checked = self._is_checked
         return bound
 

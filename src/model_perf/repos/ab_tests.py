@@ -8,7 +8,7 @@ from uuid import UUID
 
 from model_perf import _validation as check
 from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
-from model_perf.records import ABTest, Decision, ModelRef, Winner, new_id
+from model_perf.records import DECISIONS, ABTest, Decision, ModelRef, Winner, new_id
 from model_perf.repos._executor import Executor
 from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_timestamp, read_cursor
 from model_perf.repos._rows import read_ab_test
@@ -118,7 +118,7 @@ class ABTestRepo:
         row = await self._executor.fetchrow(
             self._queries["conclude"],
             number,
-            decision,
+            check.as_choice(decision, "decision", DECISIONS),
             check.as_text(reason, "reason"),
             _WINNERS.get(decision, "no_winner"),
             check.to_json(check.as_json_object(winner_metrics, "winner_metrics")),

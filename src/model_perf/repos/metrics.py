@@ -73,6 +73,7 @@ class Point:
     evaluation_start: datetime
     evaluation_end: datetime
     id: UUID
+    created_at: datetime
     sample_count: int | None
     verdict: Verdict
     metrics: Mapping[str, float]
@@ -368,6 +369,7 @@ def _read_points(rows: Sequence[Row]) -> list[Point]:
             evaluation_start=row["evaluation_start"],
             evaluation_end=row["evaluation_end"],
             id=row["id"],
+            created_at=row["created_at"],
             sample_count=row["sample_count"],
             verdict=row["verdict"],
             metrics=read_metrics(row),

@@ -178,7 +178,7 @@ ORDER BY e.evaluation_date, e.id
 -- name: list_points
 -- $1 model_id, $2 model_version, $3 machine_id, $4 since, $5 until, $6 limit
 SELECT e.model_id, e.model_version, e.evaluation_date, e.evaluation_start, e.evaluation_end, e.id,
-    e.sample_count, e.verdict, e.r_squared, e.rmse, e.mae, e.mape, e.precision, e.recall, e.f1_score,
+    e.created_at, e.sample_count, e.verdict, e.r_squared, e.rmse, e.mae, e.mape, e.precision, e.recall, e.f1_score,
     e.metrics::text AS metrics
 FROM {schema}.model_performance_metrics e
 WHERE e.model_id = $1 AND e.model_version = $2 AND e.machine_id = $3
@@ -189,7 +189,7 @@ LIMIT $6
 -- name: list_slot_points
 -- $1 machine_id, $2 model_type, $3 since, $4 until, $5 limit: all versions of the slot
 SELECT e.model_id, e.model_version, e.evaluation_date, e.evaluation_start, e.evaluation_end, e.id,
-    e.sample_count, e.verdict, e.r_squared, e.rmse, e.mae, e.mape, e.precision, e.recall, e.f1_score,
+    e.created_at, e.sample_count, e.verdict, e.r_squared, e.rmse, e.mae, e.mape, e.precision, e.recall, e.f1_score,
     e.metrics::text AS metrics
 FROM {schema}.models m
 CROSS JOIN LATERAL (
@@ -207,7 +207,7 @@ LIMIT $5
 -- $1 machine_id, $2 model_a_id, $3 model_a_version, $4 model_b_id, $5 model_b_version, $6 since, $7 until,
 -- $8 limit: the evaluations of both on windows inside [since, until]
 SELECT e.model_id, e.model_version, e.evaluation_date, e.evaluation_start, e.evaluation_end, e.id,
-    e.sample_count, e.verdict, e.r_squared, e.rmse, e.mae, e.mape, e.precision, e.recall, e.f1_score,
+    e.created_at, e.sample_count, e.verdict, e.r_squared, e.rmse, e.mae, e.mape, e.precision, e.recall, e.f1_score,
     e.metrics::text AS metrics
 FROM (VALUES ($2::uuid, $3::integer), ($4::uuid, $5::integer)) AS arm (model_id, model_version)
 CROSS JOIN LATERAL (

@@ -198,7 +198,7 @@ def plan_evaluations(
             f"run it at least {_at_least(min_windows, window)}",
         )
     effect = _minimum_detectable_effect(n, alpha, power)
-    reason = f"{windows}; a mean difference of {effect:.2g} standard deviations is found with probability {power:g}"
+    reason = f"{windows}; a mean difference of {effect:.2g} sd is found with probability {power:g}"
     return EvaluationsPlan(n_windows=n, can_decide=True, minimum_detectable_effect=effect, reason=reason)
 
 
