@@ -1,0 +1,363 @@
+"""Training runs as a state machine, on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from tests.factories import START, make_id
+
+from model_perf import ConflictError, InvalidInputError, ModelPerformanceTracker, NotFoundError
+from model_perf.records import TrainingRun
+from model_perf.repos import TrainingRepo
+
+LEASE = timedelta(minutes=5)
+PRESS, LATHE = make_id("machine press"), make_id("machine lathe")
+
+
+@pytest.fixture
+def training(bound: ModelPerformanceTracker) -> TrainingRepo:
+    return bound.training
+
+
+def at(minutes: float) -> datetime:
+    return START + timedelta(minutes=minutes)
+
+
+async def open_run(
+    training: TrainingRepo, *, minutes: float = 0, machine_id: UUID = PRESS, **fields: Any
+) -> TrainingRun:
+    given: dict[str, Any] = {"model_type": "baseline", "machine_id": machine_id, "now": at(minutes)}
+    run, triggered = await training.open_run(**given | fields)
+    assert triggered
+    return run
+
+
+async def claim(training: TrainingRepo, minutes: float, worker: str = "w", **fields: Any) -> TrainingRun | None:
+    return await training.claim(worker, lease=LEASE, now=at(minutes), **fields)
+
+
+async def claimed(training: TrainingRepo, minutes: float = 1, worker: str = "w", **fields: Any) -> TrainingRun:
+    run = await claim(training, minutes, worker, **fields)
+    assert run is not None
+    return run
+
+
+async def test_open_keeps_every_field(training: TrainingRepo) -> None:
+    """A run is read back as it was opened."""
+    fields: dict[str, Any] = {
+        "trigger_type": "scheduled",
+        "reason": "näher am Optimum ☃",
+        "triggered_by": "cron",
+        "model_id": make_id("model"),
+        "model_version": 3,
+        "training_data_start": at(-100),
+        "training_data_end": at(-10),
+        "hyperparameters": {"depth": 3, "rate": 0.1, "kind": None},
+        "max_attempts": 7,
+        "run_after": at(30),
+        "metadata": {"ticket": ["A", 1]},
+    }
+    run = await open_run(training, **fields)
+    assert {name: getattr(run, name) for name in fields} == fields
+    assert (run.training_status, run.attempt, run.created_at) == ("pending", 0, at(0))
+    assert await training.fetch_run(str(run.id)) == run
+
+
+async def test_a_second_open_gives_the_run_that_is_open(training: TrainingRepo) -> None:
+    """One run per slot is open; who comes second is told which, and changes nothing of it."""
+    first = await open_run(training, reason="first")
+    again, triggered = await training.open_run(model_type="baseline", machine_id=PRESS, reason="second", now=at(1))
+    assert (triggered, again) == (False, first)
+    await open_run(training, machine_id=LATHE)
+    await open_run(training, model_type="other")
+
+
+async def test_of_twenty_opens_at_once_one_triggers(tracker: ModelPerformanceTracker) -> None:
+    """Twenty callers open one run; all of them are told the same one."""
+    training = tracker.training
+    opened = await asyncio.gather(
+        *(training.open_run(model_type="baseline", machine_id=PRESS, now=at(0)) for _ in range(20))
+    )
+    assert sum(triggered for _, triggered in opened) == 1
+    assert len({run.id for run, _ in opened}) == 1
+
+
+@pytest.mark.parametrize("end", ["complete", "fail", "cancel"])
+async def test_an_ended_run_frees_its_slot(training: TrainingRepo, end: str) -> None:
+    """After complete, fail or cancel the slot takes a new run."""
+    await open_run(training)
+    run = await claimed(training)
+    await END[end](training, run)
+    assert (await open_run(training)).id != run.id
+
+
+END: dict[str, Callable[[TrainingRepo, TrainingRun], Awaitable[TrainingRun]]] = {
+    "heartbeat": lambda t, run: t.heartbeat(run.id, max(1, run.attempt), lease=LEASE, now=at(2)),
+    "complete": lambda t, run: t.complete(run.id, max(1, run.attempt), now=at(2)),
+    "fail": lambda t, run: t.fail(run.id, max(1, run.attempt), error_message="no data", now=at(2)),
+    "retry": lambda t, run: t.retry(run.id, max(1, run.attempt), run_after=at(9), error_message="again"),
+    "hand_back": lambda t, run: t.hand_back(run.id, max(1, run.attempt), now=at(2)),
+    "cancel": lambda t, run: t.cancel(run.id, now=at(2), reason="not wanted"),
+}
+
+# Which transition is legal in which state, and where it leads.
+LEGAL = {
+    ("pending", "cancel"): "cancelled",
+    ("running", "heartbeat"): "running",
+    ("running", "complete"): "completed",
+    ("running", "fail"): "failed",
+    ("running", "retry"): "pending",
+    ("running", "hand_back"): "pending",
+    ("running", "cancel"): "cancelled",
+}
+
+
+async def reach(training: TrainingRepo, state: str) -> TrainingRun:
+    run = await open_run(training)
+    if state != "pending":
+        run = await claimed(training)
+    for end, reached in (("complete", "completed"), ("fail", "failed"), ("cancel", "cancelled")):
+        if state == reached:
+            run = await END[end](training, run)
+    assert run.training_status == state
+    return run
+
+
+@pytest.mark.parametrize("transition", sorted(END))
+@pytest.mark.parametrize("state", ["pending", "running", "completed", "failed", "cancelled"])
+async def test_every_transition_in_every_state(training: TrainingRepo, state: str, transition: str) -> None:
+    """A legal transition leads where the table says; any other is a conflict that carries the unchanged run."""
+    run = await reach(training, state)
+    expected = LEGAL.get((state, transition))
+    if expected is not None:
+        assert (await END[transition](training, run)).training_status == expected
+        return
+    with pytest.raises(ConflictError) as conflict:
+        await END[transition](training, run)
+    assert conflict.value.existing == run
+    assert await training.fetch_run(run.id) == run
+
+
+@pytest.mark.parametrize("transition", sorted(END))
+async def test_an_unknown_run_is_not_found(training: TrainingRepo, transition: str) -> None:
+    """A transition of a run that never was is a `NotFoundError`."""
+    with pytest.raises(NotFoundError):
+        await END[transition](training, await a_ghost(training))
+
+
+async def a_ghost(training: TrainingRepo) -> TrainingRun:
+    from attrs import evolve
+
+    return evolve(await open_run(training), id=uuid4())
+
+
+@pytest.mark.parametrize("transition", ["heartbeat", "complete", "fail", "retry", "hand_back"])
+async def test_an_attempt_that_lost_its_lease_is_fenced_off(training: TrainingRepo, transition: str) -> None:
+    """Once a later attempt holds the run, the earlier one may change nothing, and is told who holds it."""
+    await open_run(training)
+    lost = await claimed(training, 0, "slow")
+    held = await claimed(training, 6, "fast")
+    assert (held.id, held.attempt, held.worker) == (lost.id, 2, "fast")
+    with pytest.raises(ConflictError) as conflict:
+        await END[transition](training, lost)
+    assert conflict.value.existing == held
+    assert await training.fetch_run(held.id) == held
+
+
+async def test_a_claim_handed_back_fences_like_any_other(training: TrainingRepo) -> None:
+    """Who handed its claim back cannot end the claim of the next worker, though no attempt was counted."""
+    await open_run(training)
+    first = await claimed(training, 1, "a")
+    await training.hand_back(first.id, first.attempt, now=at(2))
+    second = await claimed(training, 3, "b")
+    with pytest.raises(ConflictError):
+        await training.hand_back(first.id, first.attempt, now=at(4))  # a repeat after a lost answer
+    assert (await training.fetch_run(second.id)).worker == "b"
+
+
+async def test_hand_back_does_not_count(training: TrainingRepo) -> None:
+    """A run that is handed back any number of times still has all its attempts."""
+    await open_run(training, max_attempts=2)
+    for minutes in range(5):
+        run = await claimed(training, minutes)
+        run = await training.hand_back(run.id, run.attempt, now=at(minutes))
+        assert (run.training_status, run.worker, run.lease_until) == ("pending", None, None)
+    for minutes in (10, 20):
+        run = await claimed(training, minutes)
+        if minutes == 10:
+            await training.retry(run.id, run.attempt, run_after=at(11), error_message="x")
+    with pytest.raises(ConflictError):
+        await training.retry(run.id, run.attempt, run_after=at(21), error_message="x")
+
+
+async def test_a_run_can_be_handed_back_for_ever(training: TrainingRepo) -> None:
+    """A run that a hundred workers gave back is still completed by the next one."""
+    await open_run(training, max_attempts=100)
+    for minutes in range(101):
+        run = await claimed(training, minutes)
+        await training.hand_back(run.id, run.attempt, now=at(minutes))
+    run = await claimed(training, 200)
+    assert (await training.complete(run.id, run.attempt, now=at(201))).training_status == "completed"
+
+
+async def test_retry_only_while_an_attempt_is_left(training: TrainingRepo) -> None:
+    """The last attempt cannot be retried; it stays running until it is ended."""
+    await open_run(training, max_attempts=2)
+    run = await claimed(training, 1)
+    again = await training.retry(run.id, 1, run_after=at(10), error_message="disk full", error_traceback="Traceback")
+    assert (again.training_status, again.run_after, again.error_message) == ("pending", at(10), "disk full")
+    assert await claim(training, 9.9) is None
+    last = await claimed(training, 10)
+    with pytest.raises(ConflictError) as conflict:
+        await training.retry(last.id, 2, run_after=at(20), error_message="disk full")
+    assert conflict.value.existing == last
+
+
+async def test_a_heartbeat_renews_the_lease(training: TrainingRepo) -> None:
+    """A run whose worker reports is not taken by another; progress is kept where none is given."""
+    await open_run(training)
+    run = await claimed(training, 0)
+    run = await training.heartbeat(run.id, 1, lease=LEASE, now=at(4), progress=0.5)
+    assert (run.lease_until, run.progress) == (at(9), 0.5)
+    assert await claim(training, 8) is None
+    run = await training.heartbeat(run.id, 1, lease=LEASE, now=at(8))
+    assert run.progress == 0.5
+    assert (await claimed(training, 13)).attempt == 2
+
+
+async def test_the_lease_ends_at_its_end(training: TrainingRepo) -> None:
+    """At the very moment a lease ends the run can be claimed; a moment before it cannot."""
+    await open_run(training)
+    run = await claimed(training, 0)
+    assert run.lease_until == at(5)
+    assert await training.claim("w", lease=LEASE, now=at(5) - timedelta(microseconds=1)) is None
+    assert (await claimed(training, 5)).attempt == 2
+
+
+async def test_claim_takes_what_is_due_longest(training: TrainingRepo) -> None:
+    """Runs are claimed in the order of run_after, never before it."""
+    late = await open_run(training, run_after=at(20))
+    early = await open_run(training, machine_id=LATHE, run_after=at(10))
+    assert await claim(training, 9) is None
+    assert [(await claimed(training, 30)).id for _ in range(2)] == [early.id, late.id]
+    assert await claim(training, 30) is None
+
+
+async def test_claim_can_ask_for_one_model_type(training: TrainingRepo) -> None:
+    """A worker that knows one model type is given no other."""
+    await open_run(training, model_type="forecast", run_after=at(0))
+    wanted = await open_run(training, minutes=1)
+    assert (await claimed(training, 5, model_type="baseline")).id == wanted.id
+    assert await claim(training, 5, model_type="baseline") is None
+
+
+async def test_two_workers_never_get_the_same_run(tracker: ModelPerformanceTracker) -> None:
+    """Of eight claims at once on four runs each run goes to one worker."""
+    training = tracker.training
+    runs = {(await open_run(training, machine_id=make_id(f"machine {i}"))).id for i in range(4)}
+    found = await asyncio.gather(*(claim(training, 1, f"w{i}") for i in range(8)))
+    assert sorted(run.id for run in found if run is not None) == sorted(runs)
+
+
+async def test_a_run_that_lost_its_last_lease_fails(training: TrainingRepo) -> None:
+    """A worker that vanished in the last attempt does not block the slot: the run fails before the next is opened."""
+    lost = await open_run(training, max_attempts=1)
+    await claimed(training, 0)
+    again, triggered = await training.open_run(model_type="baseline", machine_id=PRESS, now=at(4))
+    assert (again.id, triggered) == (lost.id, False)
+    new = await open_run(training, minutes=5)
+    assert new.id != lost.id
+    failed = await training.fetch_run(lost.id)
+    assert (failed.training_status, failed.training_end) == ("failed", at(5))
+    assert failed.error_message is not None
+    assert "lease expired" in failed.error_message
+
+
+async def test_claim_fails_what_expired(training: TrainingRepo) -> None:
+    """Claiming, too, ends the runs whose last attempt is lost, and takes none of them."""
+    lost = await open_run(training, max_attempts=1)
+    await claimed(training, 0)
+    assert await claim(training, 5) is None
+    assert (await training.fetch_run(lost.id)).training_status == "failed"
+
+
+async def test_complete_keeps_what_came_out(training: TrainingRepo) -> None:
+    """The new version, its data and metrics are read back; what the opening said is kept where nothing new is said."""
+    await open_run(training, hyperparameters={"depth": 3, "rate": 0.1}, training_data_start=at(-9), model_version=1)
+    run = await claimed(training, 1)
+    done = await training.complete(
+        run.id,
+        1,
+        now=at(3),
+        model_id=make_id("model"),
+        model_version=2,
+        sample_count=100,
+        performance_improvement=-0.25,
+        hyperparameters={"rate": 0.2},
+        feature_names=["temperature", "Stunde ☃"],
+        training_metrics={"rmse": 1.5},
+        validation_metrics={"r_squared": -15.2},
+    )
+    assert (done.training_start, done.training_end, done.lease_until, done.progress) == (at(1), at(3), None, 1.0)
+    assert done.hyperparameters == {"depth": 3, "rate": 0.2}
+    assert (done.model_version, done.training_data_start) == (2, at(-9))
+    assert done.feature_names == ("temperature", "Stunde ☃")
+    assert (done.training_metrics, done.validation_metrics) == ({"rmse": 1.5}, {"r_squared": -15.2})
+    assert done.performance_improvement == -0.25
+    assert await training.fetch_run(run.id) == done
+
+
+@pytest.mark.parametrize(
+    ("argument", "fields"),
+    [
+        ("model_type", {"model_type": ""}),
+        ("model_type", {"model_type": "a\0b"}),
+        ("machine_id", {"machine_id": "press"}),
+        ("model_id", {"model_id": 5}),
+        ("model_version", {"model_version": True}),
+        ("model_version", {"model_version": 2**31}),
+        ("trigger_type", {"trigger_type": "sometimes"}),
+        ("reason", {"reason": "\ud800"}),
+        ("run_after", {"run_after": datetime(2024, 1, 1)}),  # noqa: DTZ001  (naive on purpose)
+        ("training_data_end", {"training_data_end": "2024"}),
+        ("hyperparameters.rate", {"hyperparameters": {"rate": float("nan")}}),
+        ("metadata", {"metadata": [1]}),
+        ("max_attempts", {"max_attempts": 0}),
+        ("now", {"now": datetime(2024, 1, 1)}),  # noqa: DTZ001
+    ],
+)
+async def test_open_refuses_by_name(training: TrainingRepo, argument: str, fields: dict[str, Any]) -> None:
+    """What cannot be stored is refused by the argument's name, and no run is opened."""
+    given: dict[str, Any] = {"model_type": "baseline", "machine_id": PRESS}
+    with pytest.raises(InvalidInputError) as refused:
+        await training.open_run(**given | fields)
+    assert refused.value.argument == argument
+    assert (await training.list_runs()).items == ()
+
+
+@pytest.mark.parametrize("model_type", [5, "a\0b"])
+async def test_a_filter_that_cannot_match_is_refused_by_name(training: TrainingRepo, model_type: Any) -> None:
+    """A model_type that is no text is refused in filters as it is in records."""
+    with pytest.raises(InvalidInputError, match="model_type"):
+        await training.list_runs(model_type=model_type)
+    with pytest.raises(InvalidInputError, match="model_type"):
+        await training.claim("w", lease=LEASE, model_type=model_type)
+
+
+@pytest.mark.parametrize("lease", [timedelta(0), timedelta(seconds=-1), 5, timedelta.max])
+async def test_a_lease_has_an_end(training: TrainingRepo, lease: Any) -> None:
+    """A lease that is not positive, no duration, or beyond all calendars is refused by name."""
+    with pytest.raises(InvalidInputError) as refused:
+        await training.claim("w", lease=lease, now=at(0))
+    assert refused.value.argument == "lease"
+
+
+@pytest.mark.parametrize("words", [("drift_detected", "drift"), ("performance_degradation", "degradation")])
+async def test_the_longer_words_are_taken(training: TrainingRepo, words: tuple[str, str]) -> None:
+    """Earlier clients' trigger types are stored as the contract's."""
+    assert (await open_run(training, trigger_type=words[0])).trigger_type == words[1]

@@ -1,0 +1,150 @@
+"""The command `model-perf`, as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+import model_perf
+from model_perf import ModelPerformanceTracker
+from model_perf.cli import main
+
+NO_SERVER = "postgresql://postgres@127.0.0.1:1/x"
+
+
+def run(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The installed command in a process of its own, with nothing of the environment that names a server."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "MODEL_PERF"))}
+    return subprocess.run(
+        [sys.executable, "-m", "model_perf", *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=clean | environment,
+        check=False,
+    )
+
+
+def test_the_version() -> None:
+    """--version names the installed version and ends with 0."""
+    done = run("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"model-perf {model_perf.__version__}\n", "")
+
+
+def test_the_console_script_is_the_same_command() -> None:
+    """The script `model-perf` beside the interpreter runs it too."""
+    script = Path(sys.executable).with_name("model-perf")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"model-perf {model_perf.__version__}\n"
+
+
+@pytest.mark.parametrize("args", [(), ("nonsense",), ("migrate", "--since", "x"), ("status", "--nonsense")])
+def test_wrong_usage_is_2(args: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """Usage goes to stderr, nothing to stdout."""
+    with pytest.raises(SystemExit) as ended:
+        main(args)
+    assert ended.value.code == 2
+    shown = capsys.readouterr()
+    assert (shown.out, "usage:" in shown.err) == ("", True)
+
+
+async def test_migrate_and_status(database: str, schema: str) -> None:
+    """Not migrated: 1 and the command to run; migrated: 0, as often as one likes."""
+    given = ("--dsn", database, "--schema", schema)
+    before = run("status", *given)
+    assert before.returncode == 1
+    assert "model-perf migrate" in before.stdout
+    assert run("migrate", *given).returncode == 0
+    again = run("migrate", *given)
+    assert (again.returncode, again.stdout) == (0, f"schema {schema}: up to date\n")
+    after = run("status", *given)
+    assert (after.returncode, after.stderr) == (0, "")
+    assert "ready" in after.stdout
+
+
+async def test_the_dsn_comes_from_the_environment(database: str, schema: str) -> None:
+    """MODEL_PERF_DSN is the default of --dsn."""
+    assert run("migrate", "--schema", schema, MODEL_PERF_DSN=database).returncode == 0
+
+
+async def test_a_newer_breaking_schema_is_told(
+    tracker: ModelPerformanceTracker, pool: asyncpg.Pool, database: str
+) -> None:
+    """status says what is newer and how to go on, and ends with 1."""
+    await pool.execute(
+        f"INSERT INTO {tracker.schema}.schema_migrations (version, name, sha256, breaking)"
+        " VALUES (9001, 'split_table', 'x', true)"
+    )
+    done = run("status", "--dsn", database, "--schema", tracker.schema)
+    assert done.returncode == 1
+    assert "9001" in done.stdout
+    assert "upgrade" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["plain", "My Schema", "it's"])
+async def test_the_script_makes_a_usable_schema(pool: asyncpg.Pool, schema: str, name: str) -> None:
+    """What `migrate --sql` prints, run by a DBA's client, is a schema that check() accepts and record writes to."""
+    target = f"{schema} {name}"
+    done = run("migrate", "--sql", "--schema", target)
+    assert (done.returncode, done.stderr) == (0, "")
+    try:
+        await pool.execute(done.stdout)
+        tracker = ModelPerformanceTracker(pool, schema=target)
+        assert (await tracker.check_schema()).problem is None
+        run_opened = await tracker.trigger_retraining(model_type="baseline")
+        assert run_opened.triggered
+    finally:
+        await pool.execute(f'DROP SCHEMA IF EXISTS "{target}" CASCADE')
+
+
+async def test_the_script_needs_no_server() -> None:
+    """Printing the script opens no connection, whatever the environment says."""
+    done = run("migrate", "--sql", "--since", "1", "--writer", 'odd"role', MODEL_PERF_DSN=NO_SERVER)
+    assert done.returncode == 0
+    assert "CREATE SCHEMA" not in done.stdout
+    assert '"odd""role"' in done.stdout
+
+
+FAILURES = [
+    ("migrate", "--dsn", NO_SERVER),
+    ("status", "--dsn", NO_SERVER),
+    ("status", "--dsn", "postgresql:///x?host=/nowhere"),
+    ("status", "--dsn", "nonsense://"),
+    ("status", "--dsn", "postgresql://127.0.0.1:port/x"),
+    ("migrate", "--sql", "--schema", 'a"b'),
+    ("migrate", "--dsn", NO_SERVER, "--schema", "pg_own"),
+]
+
+
+@pytest.mark.parametrize("args", FAILURES, ids=" ".join)
+def test_what_cannot_be_done_is_told_in_one_line(args: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 1, one line on stderr that begins with the command's name, no traceback, nothing on stdout."""
+    assert main(args) == 1
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.startswith("model-perf: ")) == ("", True)
+    assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize("args", [("migrate",), ("status",)])
+async def test_an_unknown_database_or_role_is_told(database: str, args: tuple[str, ...]) -> None:
+    """The server's refusal ends with 1 and its reason, without a traceback."""
+    unknown = database.replace("/model_perf_", "/no_such_", 1)
+    done = run(*args, "--dsn", unknown)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "does not exist" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_a_foreign_table_stops_migrate(pool: asyncpg.Pool, database: str, schema: str) -> None:
+    """A table of our name that is not ours is named on stderr, and nothing is made."""
+    await pool.execute(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.model_alerts (x int)")
+    done = run("migrate", "--dsn", database, "--schema", schema)
+    assert done.returncode == 1
+    assert "model_alerts" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert await pool.fetchval("SELECT to_regclass($1)", f"{schema}.models") is None

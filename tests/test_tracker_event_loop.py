@@ -1,0 +1,162 @@
+"""The host's event loop is never blocked above 50 ms, whatever the library is given to do."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.factories import START, make_evaluation, make_ref
+
+from model_perf import ModelPerformanceTracker
+
+LIMIT_S = 0.050
+REF = make_ref()
+DAY = timedelta(days=1)
+
+
+@asynccontextmanager
+async def watched(longest: list[float]) -> AsyncIterator[None]:
+    """Appends the longest time that a task which only sleeps a millisecond was kept waiting."""
+    worst, is_over = 0.0, False
+
+    async def watch() -> None:
+        nonlocal worst
+        while not is_over:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            worst = max(worst, time.perf_counter() - before - 0.001)
+
+    task = asyncio.create_task(watch())
+    await asyncio.sleep(0.01)
+    yield
+    is_over = True
+    await task
+    longest.append(worst)
+
+
+def minutes(n: int, **changes: Any) -> dict[str, Any]:
+    begin = np.datetime64("2024-01-01") + np.arange(n).astype("m8[m]")
+    return {
+        **{name: getattr(REF, name) for name in ("model_id", "model_type", "model_version", "machine_id")},
+        "evaluation_start": begin,
+        "evaluation_end": begin + np.timedelta64(1, "m"),
+        "rmse": np.linspace(1, 2, n),
+        "r_squared": np.full(n, 0.9),
+        "sample_count": np.arange(n),
+    } | changes
+
+
+Work = Callable[[], Awaitable[object]]
+
+
+async def columns(t: ModelPerformanceTracker) -> Work:
+    batch = minutes(100_000, metrics={"own": np.arange(100_000.0)})
+    return lambda: t.record_many(batch)
+
+
+async def many_deployments(t: ModelPerformanceTracker) -> Work:
+    batch = minutes(100_000, model_version=np.arange(100_000) % 2_000)
+    return lambda: t.record_many(batch)
+
+
+async def repeated_columns(t: ModelPerformanceTracker) -> Work:
+    rng = np.random.default_rng(1)
+    ids = [f"{int.from_bytes(rng.bytes(16), 'big'):032x}" for _ in range(100_000)]
+    batch = minutes(100_000, evaluation_id=ids)
+    await t.record_many(batch)
+    return lambda: t.record_many(batch)
+
+
+async def records(t: ModelPerformanceTracker) -> Work:
+    step = timedelta(minutes=1)
+    batch = [
+        make_evaluation(evaluation_start=START + i * step, evaluation_end=START + (i + 1) * step, id=None)
+        for i in range(100_000)
+    ]
+    return lambda: t.record_many(batch)
+
+
+async def trend(t: ModelPerformanceTracker) -> Work:
+    await t.record_many(minutes(10_000))
+    return lambda: t.trend(REF, since=START, until=START + 99 * DAY)
+
+
+async def evaluate(t: ModelPerformanceTracker) -> Work:
+    y = np.random.default_rng(1).normal(size=1_000_000)
+    return lambda: t.evaluate(REF, y, y + 0.1, evaluation_start=START, evaluation_end=START + DAY)
+
+
+async def evaluate_lists(t: ModelPerformanceTracker) -> Work:
+    y = [float(i % 100) for i in range(1_000_000)]
+    return lambda: t.evaluate(REF, y, y, evaluation_start=START, evaluation_end=START + DAY)
+
+
+async def judge(t: ModelPerformanceTracker) -> Work:
+    await t.record_many(minutes(2_000))
+    return lambda: t.judge(REF)
+
+
+async def many_records(t: ModelPerformanceTracker) -> Work:
+    async def write() -> None:
+        for i in range(50):
+            e = make_evaluation(day=i)
+            await t.record(
+                e.ref, evaluation_start=e.evaluation_start, evaluation_end=e.evaluation_end, metrics=e.metrics
+            )
+
+    return write
+
+
+async def ab_test(t: ModelPerformanceTracker) -> Work:
+    other = make_ref(version=2)
+    await t.record_many(minutes(4_900))
+    await t.record_many(minutes(4_900, model_version=2))
+    test = await t.start_ab_test(name="n", model_a=REF, model_b=other, start=START, duration=4 * DAY, metric="rmse")
+    return lambda: t.ab_test_results(test.id)
+
+
+WORK = [
+    columns,
+    many_deployments,
+    repeated_columns,
+    records,
+    trend,
+    evaluate,
+    evaluate_lists,
+    judge,
+    many_records,
+    ab_test,
+]
+
+
+@pytest.mark.parametrize("prepare", WORK, ids=lambda work: work.__name__)
+async def test_the_loop_goes_on(
+    tracker: ModelPerformanceTracker,
+    prepare: Callable[[ModelPerformanceTracker], Awaitable[Work]],
+    record_property: Callable[[str, object], None],
+    request: pytest.FixtureRequest,
+) -> None:
+    """A task beside the work is never kept waiting for more than 50 ms; the better of two runs counts."""
+    longest: list[float] = []
+    work = await prepare(tracker)
+    await tracker.list_models()  # the connection and the schema's check are not what is measured
+    # Nor is a full garbage collection over what the test itself holds: that is the caller's, and 250 ms for 100,000
+    # records.
+    gc.collect()
+    gc.freeze()
+    request.addfinalizer(gc.unfreeze)
+    async with watched(longest):
+        await work()
+    if longest[0] > LIMIT_S and prepare is not judge:
+        # On a busy machine the scheduler itself may take 50 ms; it does not do so twice at the same place.
+        async with watched(longest):
+            await work()
+    record_property("blocked_ms", [round(1e3 * each, 1) for each in longest])
+    assert min(longest) <= LIMIT_S, longest
