@@ -120,7 +120,7 @@ async def test_a_conflict_carries_what_is_stored(tracker: ModelPerformanceTracke
     """The same id with another payload is refused, whatever else would follow from it."""
     first = await record(tracker, 0, evaluation_id=make_id("x"))
     async with nothing_written(pool, tracker.schema):
-        for change in ({"metrics": {"rmse": 11.0}}, {"sample_count": 3}, {"evaluation_end": START + 3 * DAY}):
+        for change in ({"metrics": {"rmse": 11.0}}, {"sample_count": 3}, {"evaluation_start": START - DAY}):
             with pytest.raises(ConflictError) as conflict:
                 await record(tracker, 0, evaluation_id=make_id("x"), **change)
             assert conflict.value.existing == evolve(first.evaluation, evaluation_date=first.evaluation.evaluation_date)

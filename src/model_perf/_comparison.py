@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import ABTest, Decision, ModelRef, Winner
 from model_perf.repos import Point
 from model_perf.results import ABTestResult
-from model_perf.stats import EvaluationsComparison, compare_evaluations
+from model_perf.stats import ConfidenceInterval, EvaluationsComparison, compare_evaluations
 
 Window = tuple[datetime, datetime]
+
+_STORED = (
+    *("metric", "confidence", "effect", "statistic", "pvalue"),
+    *("n_windows", "n_evaluations_a", "n_evaluations_b"),
+)
 
 WINNERS: dict[Decision, Winner] = {"superior_a": "model_a", "superior_b": "model_b"}
 
@@ -53,6 +59,36 @@ def compare(test: ABTest, points: Sequence[Point], policy: MonitoringPolicy, now
         n_evaluations_b=len(of_b),
         model_a_metrics=_means([a for a, _ in common]),
         model_b_metrics=_means([b for _, b in common]),
+    )
+
+
+def to_stored(result: ABTestResult) -> dict[str, object]:
+    """The finding as it is kept with a concluded test: evaluations that come later change nothing."""
+    interval = result.confidence_interval
+    stored: dict[str, object] = {name: getattr(result, name) for name in _STORED}
+    return stored | {
+        "model_a": dict(result.model_a_metrics),
+        "model_b": dict(result.model_b_metrics),
+        "confidence_interval": None if interval is None else [interval.low, interval.high],
+    }
+
+
+def from_stored(test: ABTest) -> ABTestResult | None:
+    """The finding of a concluded test as `to_stored` kept it; None where there is none."""
+    stored: Mapping[str, Any] = test.winner_metrics
+    if test.decision is None or not stored.keys() >= {*_STORED, "model_a", "model_b", "confidence_interval"}:
+        return None
+    interval, reason = stored["confidence_interval"], test.decision_reason or ""
+    return ABTestResult(
+        test=test,
+        decision=test.decision,
+        winner=WINNERS.get(test.decision, "no_winner"),
+        reason=reason,
+        recommendation=_recommendation(test.decision, test, reason),
+        confidence_interval=None if interval is None else ConfidenceInterval(low=interval[0], high=interval[1]),
+        model_a_metrics=stored["model_a"],
+        model_b_metrics=stored["model_b"],
+        **{name: stored[name] for name in _STORED},
     )
 
 

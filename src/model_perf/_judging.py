@@ -11,8 +11,8 @@ from attrs import evolve
 from model_perf.drift import DriftReport, PerformanceState, judge_performance, restart_chart
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Evaluation, ModelRef, new_id
+from model_perf.repos._judged import Judgement, StoredState
 from model_perf.repos.alerts import fingerprint
-from model_perf.repos.metrics import Judgement, StoredState
 
 PERFORMANCE_ALERT = "performance_degradation"
 

@@ -13,6 +13,9 @@ from model_perf.results import Trend, VersionTrend
 from model_perf.stats import trend
 
 
+_LARGEST = 1e150
+
+
 def find_trend(
     points: Sequence[Point], metric: str | None, since: datetime, until: datetime, policy: MonitoringPolicy
 ) -> Trend:
@@ -27,11 +30,16 @@ def find_trend(
     return Trend(metric=metric, since=since, until=until, series=series)
 
 
+def _within(value: float) -> float:
+    """The value, cut where its square would overflow: one absurd evaluation must not take the trend away."""
+    return max(-_LARGEST, min(float(value), _LARGEST))
+
+
 def _version_trend(version: int, metric: str, points: Sequence[Point], policy: MonitoringPolicy) -> VersionTrend:
     definition = policy.definition(metric)
     found = trend(
         [point.evaluation_end for point in points],
-        [point.metrics[metric] for point in points],
+        [_within(point.metrics[metric]) for point in points],
         higher_is_better=None if definition is None else definition.higher_is_better,
         best=None if definition is None else definition.best,
         floor=1e-12 if definition is None else definition.floor_distance,

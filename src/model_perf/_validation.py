@@ -19,6 +19,9 @@ from model_perf.errors import InvalidInputError, NaiveTimestampError
 INT4_MAX = 2**31 - 1
 INT8_MAX = 2**63 - 1
 
+# asyncpg sends the ends of Python's calendar as infinity, and reads that back without a time zone.
+_INFINITIES = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
 
 def as_uuid(value: UUID | str, argument: str) -> UUID:
     # asyncpg's own UUID is a subclass; the plain class is what equality and hashing were tested with.
@@ -43,12 +46,21 @@ def as_timestamp(value: datetime, argument: str) -> datetime:
             argument,
             f"{value.isoformat()} has no time zone; add one, as in value.replace(tzinfo=datetime.UTC)",
         )
-    if value.tzinfo is UTC:
-        return value
     try:
-        return value.astimezone(UTC)
+        moment = value if value.tzinfo is UTC else value.astimezone(UTC)
     except OverflowError:
         raise InvalidInputError(argument, f"{value!r} lies outside the years 1 to 9999 in UTC") from None
+    if moment in _INFINITIES:
+        raise InvalidInputError(argument, f"{value!r} is PostgreSQL's infinity; give a time")
+    return moment
+
+
+def later(moment: datetime, span: timedelta, argument: str) -> datetime:
+    """*moment* + *span*, where *argument* is the one to blame for leaving the calendar."""
+    try:
+        return moment + span
+    except OverflowError:
+        raise InvalidInputError(argument, f"{span!r} leads beyond the years 1 to 9999") from None
 
 
 def as_duration(value: timedelta, argument: str) -> timedelta:
@@ -88,8 +100,8 @@ def as_float(value: float, argument: str, *, low: float = -math.inf, high: float
             raise InvalidInputError(argument, f"{value!r} is not a number")
         try:
             value = float(value)
-        except OverflowError:
-            raise InvalidInputError(argument, "does not fit a 64-bit float") from None
+        except (OverflowError, ValueError):
+            raise InvalidInputError(argument, f"{type(value).__name__} that is no 64-bit float") from None
     if not math.isfinite(value):
         raise InvalidInputError(argument, f"{value} cannot be stored; leave out what could not be computed")
     if not low <= value <= high:

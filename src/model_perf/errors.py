@@ -16,7 +16,17 @@ from __future__ import annotations
 
 
 class ModelPerfError(Exception):
-    """The base of them all."""
+    """The base of them all; each can be pickled, to pass from a worker's process to its parent."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[ModelPerfError], args: tuple[object, ...], attributes: dict[str, object]) -> ModelPerfError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 class InvalidInputError(ModelPerfError, ValueError):

@@ -54,7 +54,7 @@ class MetricDefinition:
     def loss(self, value: float) -> float:
         """The loss that is tested: 0 at best, growing as the model gets worse."""
         distance = self.best - value if self.higher_is_better else value - self.best
-        return math.pow(max(0.0, self.scale * distance), self.power)
+        return math.pow(max(0.0, min(self.scale * min(distance, 1e307), 1e307)), self.power)
 
     @property
     def floor_distance(self) -> float:
@@ -91,9 +91,17 @@ KNOWN_METRICS: tuple[MetricDefinition, ...] = (
 """In the order of preference as a model's primary metric."""
 
 
-def _by_name(definitions: Iterable[MetricDefinition]) -> Mapping[str, MetricDefinition]:
+def _as_tuple(verdicts: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(verdicts, str):
+        raise InvalidInputError("retrain_on", f"{verdicts!r} is text; give a tuple, as in ({verdicts!r},)")
+    return tuple(verdicts)
+
+
+def _by_name(
+    definitions: Iterable[MetricDefinition] | Mapping[str, MetricDefinition],
+) -> Mapping[str, MetricDefinition]:
     known = {definition.name: definition for definition in KNOWN_METRICS}
-    own = tuple(definitions)
+    own = tuple(definitions.values() if isinstance(definitions, Mapping) else definitions)
     for definition in own:
         if not isinstance(definition, MetricDefinition):
             raise InvalidInputError("metrics", f"{definition!r} is not a MetricDefinition")
@@ -141,7 +149,7 @@ class MonitoringPolicy:
     cusum_k: float = 0.5
     cusum_min: int = 12
     max_autocorrelation: float = 0.9
-    retrain_on: tuple[str, ...] = field(default=(), converter=tuple)
+    retrain_on: tuple[str, ...] = field(default=(), converter=_as_tuple)
     max_attempts: int = 3
 
     def __attrs_post_init__(self) -> None:
@@ -176,5 +184,5 @@ def degradation(definition: MetricDefinition, loss: float, baseline_loss: float)
     For errors it is the error's own growth; for R² and other scores the growth of 1 - score. Both are floored,
     so that a baseline near zero does not explode. Negative = better.
     """
-    ratio = max(loss, definition.floor) / max(baseline_loss, definition.floor)
-    return math.expm1(math.log(ratio) / definition.power)
+    difference = math.log(max(loss, definition.floor)) - math.log(max(baseline_loss, definition.floor))
+    return math.expm1(min(difference / definition.power, 700.0))

@@ -182,7 +182,7 @@ class Evaluation:
     metrics: Mapping[str, float] = field(converter=as_metrics)
     sample_count: int | None = field(default=None, converter=_sample_count)
     data_completeness: float | None = field(default=None, converter=_data_completeness)
-    _evaluation_date: datetime | None = field(default=None, converter=_evaluation_date)
+    evaluation_date: datetime = field(default=None, converter=_evaluation_date)
     id: UUID = field(default=None, converter=_evaluation_id)
     verdict: Verdict = "not_judged"
     drift_detected: bool | None = None
@@ -194,19 +194,15 @@ class Evaluation:
     metadata: Mapping[str, object] = field(default=None, converter=_metadata)
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.ref, ModelRef):
-            raise InvalidInputError("ref", f"{self.ref!r} is not a ModelRef")
+        as_ref(self.ref)
         if self.evaluation_end <= self.evaluation_start:
             raise InvalidInputError(
                 "evaluation_end",
                 f"{self.evaluation_end.isoformat()} is not after evaluation_start "
                 f"{self.evaluation_start.isoformat()}; the window is [start, end)",
             )
-
-    @property
-    def evaluation_date(self) -> datetime:
-        """When the evaluation counts: as given, else the end of its window."""
-        return self._evaluation_date or self.evaluation_end
+        if self.evaluation_date is None:
+            object.__setattr__(self, "evaluation_date", self.evaluation_end)
 
 
 @frozen(kw_only=True)
@@ -311,6 +307,16 @@ class Alert:
     metadata: Mapping[str, object] = field(factory=dict)
 
 
+def as_ref(value: ModelRef, argument: str = "ref") -> ModelRef:
+    if not isinstance(value, ModelRef):
+        raise InvalidInputError(argument, f"{value!r} is not a ModelRef; see register_model()")
+    return value
+
+
+def as_optional_model_type(value: str | None) -> str | None:
+    return None if value is None else _model_type(value)
+
+
 def as_severity(value: str, argument: str = "severity") -> Severity:
     return cast(Severity, check.as_choice(value, argument, SEVERITIES))
 
@@ -340,6 +346,8 @@ __all__ = [
     "Verdict",
     "Winner",
     "as_metrics",
+    "as_optional_model_type",
+    "as_ref",
     "as_severity",
     "as_trigger_type",
     "new_id",

@@ -35,12 +35,13 @@ from model_perf.records import (
     Resolution,
     Severity,
     TriggerType,
+    as_ref,
     as_trigger_type,
 )
 from model_perf.repos import ABTestRepo, AlertRepo, MetricsRepo, Page, RecordedBatch, TrainingRepo
 from model_perf.repos._batch import ColumnMapping, from_columns, from_records
 from model_perf.repos._executor import Executor, PoolSource, utc_now
-from model_perf.repos.metrics import Judgement, StoredState
+from model_perf.repos._judged import Judgement, StoredState
 from model_perf.results import ABTestResult, RecordedEvaluation, RetrainingTrigger, Trend
 from model_perf.sql._connection import Connection, Pool
 from model_perf.sql.migrate import SchemaStatus, migrate, read_status
@@ -233,11 +234,15 @@ class ModelPerformanceTracker:
             raise InvalidInputError("machine", "give a name or a machine_id, not both")
         if version is not None and model_version is not None:
             raise InvalidInputError("version", "give a text version or a model_version, not both")
+        kind = check.as_text(model_type, "model_type", max_length=200)
         name = check.as_optional_text(machine, "machine", max_length=200)
-        place = uuid5(NAMESPACE, f"machine {name}") if name else machine_id or NO_MACHINE
+        if name is not None:
+            place = uuid5(NAMESPACE, f"machine {name}")
+        else:
+            place = NO_MACHINE if machine_id is None else check.as_uuid(machine_id, "machine_id")
         slot = ModelRef(
-            model_id=model_id or uuid5(NAMESPACE, f"model {model_type} {place}"),
-            model_type=model_type,
+            model_id=uuid5(NAMESPACE, f"model {kind} {place}") if model_id is None else model_id,
+            model_type=kind,
             model_version=1 if model_version is None else model_version,
             machine_id=place,
         )
@@ -380,15 +385,18 @@ class ModelPerformanceTracker:
         evaluation_start and the rest
             As for `record`.
         """
-        metrics = await asyncio.to_thread(
-            compute_metrics, y_true, y_pred, task, y_score=y_score, positive=positive, average=average
-        )
+
+        def compute() -> tuple[dict[str, float], int]:
+            metrics = compute_metrics(y_true, y_pred, task, y_score=y_score, positive=positive, average=average)
+            return metrics, len(np.asarray(y_true))
+
+        metrics, n = await asyncio.to_thread(compute)
         return await self.record(
             ref,
             evaluation_start=evaluation_start,
             evaluation_end=evaluation_end,
             metrics=metrics,
-            sample_count=len(np.asarray(y_true)),
+            sample_count=n,
             data_completeness=data_completeness,
             evaluation_date=evaluation_date,
             evaluation_id=evaluation_id,
@@ -403,13 +411,18 @@ class ModelPerformanceTracker:
         evaluations from *since* on that have none. Opens one alert if the newest of them is critical.
         """
         start = None if since is None else check.as_timestamp(since, "since")
-        judged = await self._replay(
-            ref, lambda e: e.verdict == "not_judged" and not (start and e.evaluation_date < start)
-        )
-        reports = [report for _, report in judged]
-        if reports and reports[-1].verdict == "critical":
-            await self.alerts.open_or_repeat(ref, **alert_content(ref, reports[-1]))
-        return reports
+
+        def is_wanted(evaluation: Evaluation) -> bool:
+            return evaluation.verdict == "not_judged" and (start is None or evaluation.evaluation_date >= start)
+
+        async def judge_and_alert(connection: Connection) -> list[DriftReport]:
+            bound = self.bind(connection)
+            reports = [report for _, report in await bound._replay(ref, is_wanted)]
+            if reports and reports[-1].verdict == "critical":
+                await bound.alerts.open_or_repeat(ref, **alert_content(ref, reports[-1]))
+            return reports
+
+        return await self._executor.run(judge_and_alert, transaction=True)
 
     async def rebuild_state(self, ref: ModelRef) -> None:
         """Recompute baseline and charts from what is stored: after a back-fill, or a change of policy."""
@@ -439,7 +452,7 @@ class ModelPerformanceTracker:
         """
         begin, end = self._period(since, until, days)
         if ref is not None:
-            points = await self.metrics.list_points(ref, since=begin, until=end)
+            points = await self.metrics.list_points(as_ref(ref), since=begin, until=end)
         elif model_type is not None:
             machine = NO_MACHINE if machine_id is None else check.as_uuid(machine_id, "machine_id")
             kind = check.as_text(model_type, "model_type")
@@ -509,6 +522,8 @@ class ModelPerformanceTracker:
         start : datetime, optional
             Default now.
         """
+        for argument, arm in (("model_a", model_a), ("model_b", model_b)):
+            as_ref(arm, argument)
         begin = self._executor.moment() if start is None else check.as_timestamp(start, "start")
         span = check.as_duration(duration, "duration")
         design = await self._design(model_a, metric, begin, span)
@@ -615,7 +630,7 @@ class ModelPerformanceTracker:
     def _period(self, since: datetime | None, until: datetime | None, days: float) -> tuple[datetime, datetime]:
         end = self._executor.moment() if until is None else check.as_timestamp(until, "until")
         span = timedelta(days=check.as_float(days, "days", low=0.001, high=36_525))
-        begin = end - span if since is None else check.as_timestamp(since, "since")
+        begin = check.later(end, -span, "days") if since is None else check.as_timestamp(since, "since")
         if begin >= end:
             raise InvalidInputError("since", f"{begin.isoformat()} is not before until {end.isoformat()}")
         return begin, end
@@ -637,8 +652,13 @@ class ModelPerformanceTracker:
         return design | {"n_windows": plan.n_windows, "can_decide": plan.can_decide, "note": plan.reason}
 
     async def _compare(self, test: ABTest, now: datetime) -> ABTestResult:
+        found = _comparison.from_stored(test)
+        if found is not None:
+            return found
         points = await self.metrics.list_pairs(test.model_a, test.model_b, since=test.test_start, until=test.test_end)
-        return _comparison.compare(test, points, self.policy, now)
+        if len(points) < THREAD_POINTS:
+            return _comparison.compare(test, points, self.policy, now)
+        return await asyncio.to_thread(_comparison.compare, test, points, self.policy, now)
 
     async def _conclude(self, result: ABTestResult, decision: Decision, reason: str, by: str | None) -> ABTestResult:
         try:
@@ -646,14 +666,7 @@ class ModelPerformanceTracker:
                 result.test.id,
                 decision=decision,
                 reason=reason,
-                winner_metrics={
-                    "metric": result.metric,
-                    "model_a": dict(result.model_a_metrics),
-                    "model_b": dict(result.model_b_metrics),
-                    "effect": result.effect,
-                    "pvalue": result.pvalue,
-                    "n_windows": result.n_windows,
-                },
+                winner_metrics=_comparison.to_stored(result),
                 decided_by=by,
             )
         except ConflictError as conflict:

@@ -18,7 +18,7 @@ from model_perf import ConflictError, Evaluation, InvalidInputError, ModelPerfor
 from model_perf.records import new_id
 from model_perf.repos import MetricsRepo
 from model_perf.repos.alerts import fingerprint
-from model_perf.repos.metrics import Judgement, StoredEvaluation, StoredState
+from model_perf.repos._judged import Judgement, StoredEvaluation, StoredState
 
 DAY = timedelta(days=1)
 NOW = START + timedelta(days=500)
@@ -117,22 +117,17 @@ async def test_the_same_id_with_another_payload_is_a_conflict(metrics: MetricsRe
     assert await metrics.fetch_latest(make_ref()) == first
 
 
-async def test_the_same_id_on_another_window_is_a_conflict(metrics: MetricsRepo) -> None:
-    """An id is one evaluation's: given again with another end, and so another date, it is refused."""
-    first = as_read((await record(metrics, make_evaluation())).evaluation)
-    with pytest.raises(ConflictError) as conflict:
-        await record(metrics, make_evaluation(evaluation_end=START + 2 * DAY))
-    assert conflict.value.existing == first
+async def test_an_id_belongs_to_its_date(metrics: MetricsRepo) -> None:
+    """The key is deployment, evaluation_date and id: the same id at another date is another evaluation."""
+    await record(metrics, make_evaluation())
+    assert (await record(metrics, make_evaluation(evaluation_end=START + 2 * DAY))).is_new
 
 
 async def test_a_repeat_is_answered_with_its_own_row(metrics: MetricsRepo) -> None:
     """Where one id has come to two dates, a repeat of the older is told of the older."""
     older, newer = make_evaluation(), make_evaluation(evaluation_end=START + 2 * DAY)
     await record(metrics, older)
-    try:
-        await record(metrics, newer)
-    except ConflictError:
-        return
+    await record(metrics, newer)
     assert (await record(metrics, older)).evaluation.evaluation_end == older.evaluation_end
 
 

@@ -1,10 +1,11 @@
 """Typed repositories over the tables; concrete, on a real PostgreSQL."""
 
 from model_perf.repos._bulk import RecordedBatch
+from model_perf.repos._judged import Point
 from model_perf.repos._page import Page
 from model_perf.repos.ab_tests import ABTestRepo
 from model_perf.repos.alerts import AlertRepo
-from model_perf.repos.metrics import MetricsRepo, Point
+from model_perf.repos.metrics import MetricsRepo
 from model_perf.repos.training import TrainingRepo
 
 __all__ = ["ABTestRepo", "AlertRepo", "MetricsRepo", "Page", "Point", "RecordedBatch", "TrainingRepo"]

@@ -75,10 +75,11 @@ class Executor:
     @property
     def pool(self) -> Pool:
         """The pool; looked up at each use, for hosts whose pool is born after their routers."""
-        if self._source is None:
-            raise StorageError("a tracker bound to a connection has no pool", retry_safe=True)
-        # Only a function is called: asyncpg's pools are objects with methods, and not callable themselves.
-        pool = self._source() if callable(self._source) else self._source
+        try:
+            # Only a function is called: asyncpg's pools are objects with methods, and not callable themselves.
+            pool = self._source() if callable(self._source) else self._source
+        except (AttributeError, KeyError):  # app.state.pool, before the host has set it
+            pool = None
         if pool is None:
             raise StorageError(
                 "the pool does not exist yet: ModelPerformanceTracker(lambda: app.state.pool) looks it up at each "
@@ -131,8 +132,8 @@ class Executor:
                     return await work(connection)
             except ModelPerfError:
                 raise
-            except _ROLLED_BACK as error:
-                if self.is_bound or attempt == ATTEMPTS:
+            except (*_ROLLED_BACK, asyncpg.UniqueViolationError) as error:
+                if attempt == ATTEMPTS or not self._may_repeat(error):
                     raise _translate(error, repeatable) from error
                 await asyncio.sleep(random.uniform(0, 0.01 * 4**attempt))
             except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
@@ -153,6 +154,13 @@ class Executor:
         if not self._is_checked:
             await check_schema(connection, self.schema)
             self._is_checked = True
+
+    def _may_repeat(self, error: asyncpg.PostgresError) -> bool:
+        """Whether the same call, done again, finds another state of things: the savepoint or transaction is gone."""
+        if isinstance(error, asyncpg.UniqueViolationError):
+            # Somebody else's transaction held the key, unseen, and has committed by now.
+            return bool(error.constraint_name == "model_performance_metrics_pkey")
+        return not self.is_bound
 
     async def fetch(self, query: str, *args: object) -> Sequence[Row]:
         return await self.run(lambda connection: connection.fetch(query, *args))

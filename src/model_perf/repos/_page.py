@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -48,10 +50,10 @@ def read_cursor(cursor: str | None, *parsers: Callable[[str], object]) -> list[o
     """The key inside a cursor, or None where there is none; what was not made by `make_page` is refused."""
     if cursor is None:
         return None
-    parts = cursor.split("~") if isinstance(cursor, str) else []
     try:
+        parts = json.loads(b64decode(cursor, altchars=b"-_", validate=True))
         return [parse(part) for parse, part in zip(parsers, parts, strict=True)]
-    except (ValueError, OverflowError):
+    except (ValueError, TypeError, OverflowError, AttributeError):
         raise InvalidInputError("cursor", f"{cursor!r} was not given out by this list; start without one") from None
 
 
@@ -59,5 +61,18 @@ def parse_timestamp(text: str) -> datetime:
     return check.as_timestamp(datetime.fromisoformat(text), "cursor")
 
 
+def parse_int(text: str) -> int:
+    return check.as_int(int(text), "cursor", low=-1, high=check.INT4_MAX)
+
+
+def parse_rank(text: str) -> int:
+    return check.as_int(int(text), "cursor", low=1, high=3)
+
+
+def parse_text(text: str) -> str:
+    return check.as_text(text, "cursor")
+
+
 def _encode(key: Sequence[object]) -> str:
-    return "~".join(part.isoformat() if isinstance(part, datetime) else str(part) for part in key)
+    parts = [part.isoformat() if isinstance(part, datetime) else str(part) for part in key]
+    return urlsafe_b64encode(json.dumps(parts).encode()).decode()

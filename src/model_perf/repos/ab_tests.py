@@ -8,7 +8,7 @@ from uuid import UUID
 
 from model_perf import _validation as check
 from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
-from model_perf.records import DECISIONS, ABTest, Decision, ModelRef, Winner, new_id
+from model_perf.records import DECISIONS, ABTest, Decision, ModelRef, Winner, as_optional_model_type, as_ref, new_id
 from model_perf.repos._executor import Executor
 from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_timestamp, read_cursor
 from model_perf.repos._rows import read_ab_test
@@ -56,7 +56,7 @@ class ABTestRepo:
             model_a.model_type,
             model_a.machine_id,
             *(model_a.model_id, model_a.model_version, model_b.model_id, model_b.model_version),
-            *(begin, begin + check.as_duration(duration, "duration")),
+            *(begin, check.later(begin, check.as_duration(duration, "duration"), "duration")),
             check.as_open_fraction(traffic_split, "traffic_split"),
             check.to_json(check.as_json_object(design, "design")),
             check.as_optional_text(created_by, "created_by", max_length=200),
@@ -148,7 +148,7 @@ class ABTestRepo:
         text = add_filters(
             self._queries[query],
             args,
-            t__model_type=model_type,
+            t__model_type=as_optional_model_type(model_type),
             t__machine_id=None if machine_id is None else check.as_uuid(machine_id, "machine_id"),
         )
         rows = await self._executor.fetch(text, *args)
@@ -160,6 +160,8 @@ class ABTestRepo:
 
 
 def _check_arms(model_a: ModelRef, model_b: ModelRef) -> None:
+    as_ref(model_a, "model_a")
+    as_ref(model_b, "model_b")
     if (model_a.model_id, model_a.model_version) == (model_b.model_id, model_b.model_version):
         raise InvalidInputError("model_b", "is the same version of the same model as model_a; compare two versions")
     for attribute in ("machine_id", "model_type"):

@@ -9,9 +9,20 @@ from uuid import UUID
 
 from model_perf import _validation as check
 from model_perf.errors import ConflictError, NotFoundError
-from model_perf.records import RESOLUTIONS, SEVERITIES, Alert, ModelRef, Resolution, Severity, as_severity, new_id
+from model_perf.records import (
+    RESOLUTIONS,
+    SEVERITIES,
+    Alert,
+    ModelRef,
+    Resolution,
+    Severity,
+    as_optional_model_type,
+    as_ref,
+    as_severity,
+    new_id,
+)
 from model_perf.repos._executor import Executor
-from model_perf.repos._page import Page, as_limit, make_page, parse_timestamp, read_cursor
+from model_perf.repos._page import Page, as_limit, make_page, parse_rank, parse_timestamp, read_cursor
 from model_perf.repos._rows import read_alert
 from model_perf.sql import add_filters, load_queries
 
@@ -42,8 +53,8 @@ class AlertRepo:
         The severity rises with a worse occurrence and never falls; ``occurrences`` is 1 for a new alert.
         """
         kind = check.as_text(alert_type, "alert_type", max_length=200)
-        row = await self._executor.fetchrow(
-            self._queries["open_or_repeat"],
+        as_ref(ref, "ref")
+        args = (
             *(new_id(), kind, as_severity(severity), ref.model_type, ref.machine_id, ref.model_id, ref.model_version),
             fingerprint(kind, ref),
             check.as_text(message, "message"),
@@ -59,6 +70,9 @@ class AlertRepo:
             ),
             check.to_json(check.as_json_object(metadata, "metadata")),
         )
+        query = self._queries["open_or_repeat"]
+        # A repeat after a lost answer would count the occurrence twice.
+        row = await self._executor.run(lambda connection: connection.fetchrow(query, *args), repeatable=False)
         assert row is not None
         return read_alert(row)
 
@@ -109,12 +123,12 @@ class AlertRepo:
     ) -> Page[Alert]:
         """The open alerts, worst and newest first (critical > warning > info)."""
         worst = (3, datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
-        args: list[object] = [*(read_cursor(cursor, int, parse_timestamp, UUID) or worst), as_limit(limit) + 1]
+        args: list[object] = [*(read_cursor(cursor, parse_rank, parse_timestamp, UUID) or worst), as_limit(limit) + 1]
         query = add_filters(
             self._queries["list_active"],
             args,
             a__machine_id=None if machine_id is None else check.as_uuid(machine_id, "machine_id"),
-            a__model_type=None if model_type is None else check.as_text(model_type, "model_type"),
+            a__model_type=as_optional_model_type(model_type),
             a__severity=None if severity is None else as_severity(severity),
         )
         rows = await self._executor.fetch(query, *args)

@@ -7,14 +7,29 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from attrs import frozen
-
 from model_perf import _validation as check
 from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
-from model_perf.records import METRIC_COLUMNS, Alert, Evaluation, Model, ModelRef, TrainingRun, Verdict
+from model_perf.records import (
+    METRIC_COLUMNS,
+    Evaluation,
+    Model,
+    ModelRef,
+    as_optional_model_type,
+    as_ref,
+)
 from model_perf.repos._bulk import EvaluationColumns, RecordedBatch, copy_evaluations
 from model_perf.repos._executor import Executor
-from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_timestamp, read_cursor
+from model_perf.repos._judged import Judgement, Point, StoredEvaluation, StoredState
+from model_perf.repos._page import (
+    NEWEST,
+    Page,
+    as_limit,
+    make_page,
+    parse_int,
+    parse_text,
+    parse_timestamp,
+    read_cursor,
+)
 from model_perf.repos._rows import (
     json_object,
     json_row,
@@ -30,53 +45,14 @@ from model_perf.sql._connection import Connection, Row
 MAX_POINTS = 10_000
 """Evaluations that a trend may have; more are no longer a picture that anybody looks at."""
 
+MAX_PAIRED_POINTS = 200_000
+"""Evaluations of both models that an A/B test may compare: one a minute for two months."""
+
+THREAD_ROWS = 500
+"""Rows from which they are read in a thread; below, the hop takes longer."""
+
 LOST_RACES = 3
 """Compare-and-set losses after which a writer waits for its turn."""
-
-
-@frozen(kw_only=True)
-class StoredState:
-    """What the database knows of a deployment before an evaluation of it is judged."""
-
-    version: int
-    state: Mapping[str, object]
-    training_data_end: datetime | None
-
-
-@frozen(kw_only=True)
-class Judgement:
-    """An evaluation with its verdict, and all that is written together with it."""
-
-    evaluation: Evaluation
-    state: Mapping[str, object]
-    alerts: Sequence[Mapping[str, object]] = ()
-    runs: Sequence[Mapping[str, object]] = ()
-
-
-@frozen(kw_only=True)
-class StoredEvaluation:
-    """What a `record` left behind; ``is_new`` is false for a repeated call."""
-
-    evaluation: Evaluation
-    alert: Alert | None
-    training_run: TrainingRun | None
-    is_new: bool
-
-
-@frozen(kw_only=True)
-class Point:
-    """One evaluation in a series, as light as a trend needs it."""
-
-    model_id: UUID
-    model_version: int
-    evaluation_date: datetime
-    evaluation_start: datetime
-    evaluation_end: datetime
-    id: UUID
-    created_at: datetime
-    sample_count: int | None
-    verdict: Verdict
-    metrics: Mapping[str, float]
 
 
 class MetricsRepo:
@@ -85,6 +61,7 @@ class MetricsRepo:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._queries = load_queries("metrics", executor.schema)
+        self._fail_expired = load_queries("training", executor.schema)["fail_expired"]
 
     async def record(
         self, evaluation: Evaluation, judge: Callable[[StoredState], Judgement], *, repeatable: bool = True
@@ -136,9 +113,12 @@ class MetricsRepo:
             await connection.fetchval(self._queries["lock_state"], *_key(ref))
             stored = _read_state(await connection.fetchrow(self._queries["fetch_state"], *_key(ref)), ref)
             rows = await connection.fetch(self._queries["list_history"], *_key(ref))
+            if not rows:
+                return
             judged, state = await asyncio.to_thread(lambda: judge_all([read_evaluation(row) for row in rows], stored))
             if judged:
-                await connection.execute(self._queries["update_verdicts"], *_key(ref), *_verdict_columns(judged))
+                columns = await asyncio.to_thread(_verdict_columns, judged)
+                await connection.execute(self._queries["update_verdicts"], *_key(ref), *columns)
             query, text = self._queries["update_state"], check.to_json(state)
             if await connection.fetchrow(query, *_key(ref), stored.version, text, now) is None:
                 raise ConflictError("another writer recorded a first evaluation meanwhile; repeat the call")
@@ -174,7 +154,7 @@ class MetricsRepo:
 
     async def list_latest(self, *, limit: int = 100, cursor: str | None = None) -> Page[Evaluation]:
         """The newest evaluation of each slot (machine and model type), over its versions."""
-        after = read_cursor(cursor, UUID, str) or [UUID(int=0), ""]
+        after = read_cursor(cursor, UUID, parse_text) or [UUID(int=0), ""]
         rows = await self._executor.fetch(self._queries["list_latest"], as_limit(limit) + 1, *after)
         found = [read_evaluation(row) for row in rows]
         return make_page(found, limit, lambda e: (e.ref.machine_id, e.ref.model_type))
@@ -192,23 +172,21 @@ class MetricsRepo:
 
     async def list_points(self, ref: ModelRef, *, since: datetime, until: datetime) -> list[Point]:
         """One deployment's series within [since, until), oldest first."""
-        query = self._queries["list_points"]
-        return _read_points(await self._executor.fetch(query, *_key(ref), since, until, MAX_POINTS + 1))
+        return await self._points("list_points", MAX_POINTS, *_key(ref), *_window(since, until))
 
     async def list_slot_points(
         self, model_type: str, machine_id: UUID, *, since: datetime, until: datetime
     ) -> list[Point]:
         """The series of all versions of a slot within [since, until), oldest first."""
-        query = self._queries["list_slot_points"]
-        return _read_points(await self._executor.fetch(query, machine_id, model_type, since, until, MAX_POINTS + 1))
+        return await self._points("list_slot_points", MAX_POINTS, machine_id, model_type, *_window(since, until))
 
     async def list_pairs(
         self, model_a: ModelRef, model_b: ModelRef, *, since: datetime, until: datetime
     ) -> list[Point]:
         """The evaluations of both models on windows inside [since, until]."""
         arms = (model_a.model_id, model_a.model_version, model_b.model_id, model_b.model_version)
-        query = self._queries["list_pairs"]
-        return _read_points(await self._executor.fetch(query, model_a.machine_id, *arms, since, until, MAX_POINTS + 1))
+        window = _window(since, until)
+        return await self._points("list_pairs", MAX_PAIRED_POINTS, model_a.machine_id, *arms, *window)
 
     async def register_model(
         self,
@@ -219,7 +197,7 @@ class MetricsRepo:
         version_label: str | None = None,
         training_data_end: datetime | None = None,
     ) -> Model:
-        """Get or create a deployment; a name or date that was unknown is filled in."""
+        """Get or create a deployment; a name or date that is given replaces the one that was known."""
         query = self._queries["insert_model"]
         args = (*_key(ref), ref.model_type, machine_name, version_label, training_data_end, now)
         row = await self._executor.fetchrow(query, *args)
@@ -260,18 +238,28 @@ class MetricsRepo:
         cursor: str | None = None,
     ) -> Page[Model]:
         """The deployments, by model_id, version and machine."""
-        after = read_cursor(cursor, UUID, int, UUID) or [UUID(int=0), -1, UUID(int=0)]
+        after = read_cursor(cursor, UUID, parse_int, UUID) or [UUID(int=0), -1, UUID(int=0)]
         args: list[object] = [*after, as_limit(limit) + 1]
         query = add_filters(
             self._queries["list_models"],
             args,
-            m__model_type=model_type,
+            m__model_type=as_optional_model_type(model_type),
             m__machine_id=None if machine_id is None else check.as_uuid(machine_id, "machine_id"),
             m__model_id=None if model_id is None else check.as_uuid(model_id, "model_id"),
         )
         rows = await self._executor.fetch(query, *args)
         models = [read_model(row) for row in rows]
         return make_page(models, limit, lambda m: (m.ref.model_id, m.ref.model_version, m.ref.machine_id))
+
+    async def _points(self, name: str, most: int, *args: object) -> list[Point]:
+        rows = await self._executor.fetch(self._queries[name], *args, most + 1)
+        if len(rows) > most:
+            raise InvalidInputError(
+                "since", f"the period has more than {most} evaluations; choose a shorter one with since and until"
+            )
+        if len(rows) < THREAD_ROWS:
+            return [_read_point(row) for row in rows]
+        return await asyncio.to_thread(lambda: [_read_point(row) for row in rows])
 
     async def _judge_and_write(
         self, connection: Connection, evaluation: Evaluation, judge: Callable[[StoredState], Judgement]
@@ -280,7 +268,17 @@ class MetricsRepo:
         ref = evaluation.ref
         stored = _read_state(await connection.fetchrow(self._queries["fetch_state"], *_key(ref)), ref)
         judgement = judge(stored)
-        row = await connection.fetchrow(self._queries["record"], *_record_args(judgement, stored.version))
+        args = _record_args(judgement, stored.version)
+        if judgement.runs:
+            # A run whose worker was lost in its last attempt would be taken for one under way.
+            await connection.execute(self._fail_expired, judgement.evaluation.created_at)
+        if judgement.alerts or judgement.runs:
+            row = await connection.fetchrow(
+                self._queries["record_with_alerts"],
+                *(*args, check.to_json_array(judgement.alerts), check.to_json_array(judgement.runs)),
+            )
+        else:
+            row = await connection.fetchrow(self._queries["record"], *args)
         assert row is not None
         if row["inserted"]:
             return StoredEvaluation(
@@ -294,8 +292,8 @@ class MetricsRepo:
         return await self._read_repeat(connection, evaluation, is_same=row["same"])
 
     async def _read_repeat(self, connection: Connection, evaluation: Evaluation, *, is_same: bool) -> StoredEvaluation:
-        key = (*_key(evaluation.ref), evaluation.id)
-        row = await connection.fetchrow(self._queries["fetch_evaluation"], *key)
+        key = (*_key(evaluation.ref), evaluation.evaluation_date, evaluation.id)
+        row = await connection.fetchrow(self._queries["fetch_repeat"], *key)
         assert row is not None
         existing = read_evaluation(row)
         if not is_same:
@@ -307,6 +305,7 @@ class MetricsRepo:
 
 
 def _key(ref: ModelRef) -> tuple[UUID, int, UUID]:
+    as_ref(ref)
     return ref.model_id, ref.model_version, ref.machine_id
 
 
@@ -339,8 +338,6 @@ def _record_args(judgement: Judgement, version: int) -> tuple[object, ...]:
         *(e.created_by, e.created_at, check.to_json(e.metadata)),
         version,
         check.to_json(judgement.state),
-        check.to_json_array(judgement.alerts),
-        check.to_json_array(judgement.runs),
     )
 
 
@@ -356,23 +353,20 @@ def _verdict_columns(judged: Sequence[Evaluation]) -> tuple[list[object], ...]:
     )
 
 
-def _read_points(rows: Sequence[Row]) -> list[Point]:
-    if len(rows) > MAX_POINTS:
-        raise InvalidInputError(
-            "since", f"the period has more than {MAX_POINTS} evaluations; choose a shorter one with since and until"
-        )
-    return [
-        Point(
-            model_id=row["model_id"],
-            model_version=row["model_version"],
-            evaluation_date=row["evaluation_date"],
-            evaluation_start=row["evaluation_start"],
-            evaluation_end=row["evaluation_end"],
-            id=row["id"],
-            created_at=row["created_at"],
-            sample_count=row["sample_count"],
-            verdict=row["verdict"],
-            metrics=read_metrics(row),
-        )
-        for row in rows
-    ]
+def _window(since: datetime, until: datetime) -> tuple[datetime, datetime]:
+    return check.as_timestamp(since, "since"), check.as_timestamp(until, "until")
+
+
+def _read_point(row: Row) -> Point:
+    return Point(
+        model_id=row["model_id"],
+        model_version=row["model_version"],
+        evaluation_date=row["evaluation_date"],
+        evaluation_start=row["evaluation_start"],
+        evaluation_end=row["evaluation_end"],
+        id=row["id"],
+        created_at=row["created_at"],
+        sample_count=row["sample_count"],
+        verdict=row["verdict"],
+        metrics=read_metrics(row),
+    )

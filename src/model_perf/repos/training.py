@@ -8,7 +8,7 @@ from uuid import UUID
 
 from model_perf import _validation as check
 from model_perf.errors import ConflictError, NotFoundError
-from model_perf.records import TrainingRun, TriggerType, as_metrics, as_trigger_type, new_id
+from model_perf.records import TrainingRun, TriggerType, as_metrics, as_optional_model_type, as_trigger_type, new_id
 from model_perf.repos._executor import Executor
 from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_timestamp, read_cursor
 from model_perf.repos._rows import read_training_run
@@ -86,15 +86,16 @@ class TrainingRepo:
     ) -> TrainingRun | None:
         """Take the run that is due longest, for *lease*; None where none is. Two workers never get the same."""
         moment = self._executor.moment(now)
-        until = moment + check.as_duration(lease, "lease")
+        until = check.later(moment, check.as_duration(lease, "lease"), "lease")
         args: list[object] = [check.as_text(worker, "worker", max_length=200), until, moment]
-        query = add_filters(self._queries["claim"], args, x__model_type=model_type)
+        query = add_filters(self._queries["claim"], args, x__model_type=as_optional_model_type(model_type))
 
         async def claim_due(connection: Connection) -> Row | None:
             await connection.execute(self._queries["fail_expired"], moment)
             return await connection.fetchrow(query, *args)
 
-        row = await self._executor.run(claim_due)
+        # A repeat after a lost answer would claim another run; the lost one comes back when its lease ends.
+        row = await self._executor.run(claim_due, repeatable=False)
         return None if row is None else read_training_run(row)
 
     async def heartbeat(
@@ -107,7 +108,7 @@ class TrainingRepo:
         progress: float | None = None,
     ) -> TrainingRun:
         """Say that the attempt is alive: its lease is renewed, its progress (0 to 1) kept."""
-        until = self._executor.moment(now) + check.as_duration(lease, "lease")
+        until = check.later(self._executor.moment(now), check.as_duration(lease, "lease"), "lease")
         share = None if progress is None else check.as_float(progress, "progress", low=0.0, high=1.0)
         return await self._transition("heartbeat", run_id, attempt, until, share)
 
@@ -211,7 +212,7 @@ class TrainingRepo:
         query = add_filters(
             self._queries["list_runs"],
             args,
-            r__model_type=model_type,
+            r__model_type=as_optional_model_type(model_type),
             r__machine_id=None if machine_id is None else check.as_uuid(machine_id, "machine_id"),
         )
         rows = await self._executor.fetch(query, *args)

@@ -1,7 +1,8 @@
 """Named queries and migrations: the SQL lives in files, and this finds it.
 
-A query file holds blocks that start with ``-- name: what_it_does``. ``{schema}`` stands for the quoted schema and
-``{columns}`` for the file's block of that name; a line ``-- filters`` is where `add_filters` puts conditions.
+A query file holds blocks that start with ``-- name: what_it_does``. ``{schema}`` stands for the quoted schema, the
+name of another block in braces, as ``{columns}``, for that block, and a line ``-- filters`` is where `add_filters`
+puts conditions.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ def load_queries(stem: str, schema: str) -> Mapping[str, str]:
     if len(set(names)) != len(names):
         raise ValueError(f"{stem}.sql uses a name twice")
     queries = dict(zip(names, (body.strip() for body in bodies), strict=True))
-    columns, quoted = queries.pop("columns"), quote_schema(schema)
-    return MappingProxyType(
-        {name: body.replace("{columns}", columns).replace("{schema}", quoted) for name, body in queries.items()}
-    )
+    fragments = {name: queries.pop(name) for name in names if f"{{{name}}}" in text}
+    for fragment, part in fragments.items():
+        queries = {name: body.replace(f"{{{fragment}}}", part) for name, body in queries.items()}
+    quoted = quote_schema(schema)
+    return MappingProxyType({name: body.replace("{schema}", quoted) for name, body in queries.items()})
 
 
 def add_filters(query: str, args: list[object], **filters: object) -> str:

@@ -21,14 +21,7 @@ SELECT s.version FROM {schema}.model_drift_state s
 WHERE s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detector = 'performance'
 FOR UPDATE
 
--- name: record
--- $1 model_id, $2 model_version, $3 machine_id, $4 evaluation_date, $5 id, $6 model_type, $7 evaluation_start,
--- $8 evaluation_end, $9 sample_count, $10 data_completeness, $11 to $17 the metrics with columns, $18 metrics,
--- $19 drift_detected, $20 drift_score, $21 drift_threshold, $22 drift_details, $23 verdict, $24 created_by,
--- $25 created_at, $26 metadata, $27 version of the state that was read (0 = none), $28 new state,
--- $29 alerts, $30 training runs (arrays of objects, usually empty)
--- One row: same = the key is there with this payload (true) or another (false), NULL where it is new;
--- inserted = this call wrote it. Neither: another writer came first, read again.
+-- name: write_evaluation
 WITH old AS (
     SELECT e.model_type = $6 AND e.evaluation_start = $7 AND e.evaluation_end = $8
         AND e.sample_count IS NOT DISTINCT FROM $9 AND e.data_completeness IS NOT DISTINCT FROM $10
@@ -62,7 +55,23 @@ WITH old AS (
         $19, $20, $21, $22::text::jsonb, $23, $24, $25, $26::text::jsonb
     FROM cas
     RETURNING id
-), alert AS (
+)
+
+-- name: record
+-- $1 to $28 as in record_with_alerts; for verdicts that nothing follows from, which is nearly all: the plan of the
+-- other opens every index of two more tables
+{write_evaluation}
+SELECT (SELECT same FROM old) AS same, (SELECT true FROM ins) AS inserted, NULL AS alert, NULL AS run
+
+-- name: record_with_alerts
+-- $1 model_id, $2 model_version, $3 machine_id, $4 evaluation_date, $5 id, $6 model_type, $7 evaluation_start,
+-- $8 evaluation_end, $9 sample_count, $10 data_completeness, $11 to $17 the metrics with columns, $18 metrics,
+-- $19 drift_detected, $20 drift_score, $21 drift_threshold, $22 drift_details, $23 verdict, $24 created_by,
+-- $25 created_at, $26 metadata, $27 version of the state that was read (0 = none), $28 new state,
+-- $29 alerts, $30 training runs (arrays of objects, usually empty)
+-- One row: same = the key is there with this payload (true) or another (false), NULL where it is new;
+-- inserted = this call wrote it. Neither: another writer came first, read again.
+{write_evaluation}, alert AS (
     INSERT INTO {schema}.model_alerts AS a
         (id, alert_type, severity, model_type, machine_id, model_id, model_version, fingerprint, alert_message,
          alert_timestamp, last_seen_at, alert_details, current_metric_value, threshold_value,
@@ -130,31 +139,34 @@ WHERE e.model_id = $1 AND e.model_version = $2 AND e.machine_id = $3 AND e.id = 
 ORDER BY e.evaluation_date DESC
 LIMIT 1
 
+-- name: fetch_repeat
+-- $1 model_id, $2 model_version, $3 machine_id, $4 evaluation_date, $5 id: the whole key
+SELECT {columns}
+FROM {schema}.model_performance_metrics e
+WHERE e.model_id = $1 AND e.model_version = $2 AND e.machine_id = $3 AND e.evaluation_date = $4 AND e.id = $5
+
 -- name: fetch_latest
 -- $1 model_id, $2 model_version, $3 machine_id
 SELECT {columns}
 FROM {schema}.model_performance_metrics e
 WHERE e.model_id = $1 AND e.model_version = $2 AND e.machine_id = $3
-ORDER BY e.evaluation_date DESC, e.id DESC
+ORDER BY e.evaluation_date DESC, e.created_at DESC, e.id DESC
 LIMIT 1
 
 -- name: list_latest
--- $1 limit, $2 machine_id and $3 model_type after which the page starts
+-- $1 limit, $2 machine_id and $3 model_type after which the page starts; slots without evaluations are passed over
 SELECT {columns}
 FROM (
-    SELECT DISTINCT m.machine_id, m.model_type FROM {schema}.models m
-    WHERE (m.machine_id, m.model_type) > ($2, $3)
-    ORDER BY m.machine_id, m.model_type LIMIT $1
-) slot
-CROSS JOIN LATERAL (
-    SELECT l.* FROM {schema}.models m
+    SELECT DISTINCT ON (m.machine_id, m.model_type) l.*
+    FROM {schema}.models m
     CROSS JOIN LATERAL (
         SELECT p.* FROM {schema}.model_performance_metrics p
         WHERE p.model_id = m.model_id AND p.model_version = m.model_version AND p.machine_id = m.machine_id
-        ORDER BY p.evaluation_date DESC, p.id DESC LIMIT 1
+        ORDER BY p.evaluation_date DESC, p.created_at DESC, p.id DESC LIMIT 1
     ) l
-    WHERE m.machine_id = slot.machine_id AND m.model_type = slot.model_type
-    ORDER BY l.evaluation_date DESC, m.model_version DESC, l.id DESC LIMIT 1
+    WHERE (m.machine_id, m.model_type) > ($2, $3)
+    ORDER BY m.machine_id, m.model_type, l.evaluation_date DESC, m.model_version DESC, l.id DESC
+    LIMIT $1
 ) e
 ORDER BY e.machine_id, e.model_type
 
@@ -251,7 +263,7 @@ ORDER BY m.model_version
 
 -- name: insert_model
 -- $1 model_id, $2 model_version, $3 machine_id, $4 model_type, $5 machine_name, $6 version_label,
--- $7 training_data_end, $8 now; names and dates that were unknown are filled in
+-- $7 training_data_end, $8 now; names and dates that are given replace those that were known
 INSERT INTO {schema}.models AS m
     (model_id, model_version, machine_id, model_type, machine_name, version_label, training_data_end, first_seen_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)

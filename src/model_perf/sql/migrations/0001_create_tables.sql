@@ -19,7 +19,7 @@ COMMENT ON TABLE {schema}.models IS 'A row per deployment: a version of a model 
 
 -- A model_id belongs to one model_type, whoever writes. No unique index can say so over several rows; the
 -- lock makes two first sights of a model wait for each other, and the look comes after it.
-CREATE FUNCTION {schema}.models_check_type() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION {schema}.models_check_type() RETURNS trigger LANGUAGE plpgsql AS $model_perf$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(NEW.model_id::text, 7307));
     IF EXISTS (SELECT FROM {schema}.models m
@@ -30,7 +30,7 @@ BEGIN
             MESSAGE = format('model %s is known with another model_type than %s', NEW.model_id, NEW.model_type);
     END IF;
     RETURN NEW;
-END $$;
+END $model_perf$;
 CREATE TRIGGER models_check_type BEFORE INSERT ON {schema}.models
     FOR EACH ROW EXECUTE FUNCTION {schema}.models_check_type();
 
