@@ -97,7 +97,7 @@ def _of_arm(points: Sequence[Point], ref: ModelRef) -> dict[Window, Point]:
     return {
         (point.evaluation_start, point.evaluation_end): point
         for point in points
-        if (UUID(str(point.model_id)), point.model_version) == key
+        if (point.model_id, point.model_version) == key
     }
 
 

@@ -189,10 +189,16 @@ class ModelPerformanceTracker:
 
         One task at a time; each call is a savepoint, so that its failure leaves the transaction usable.
         """
-        bound = object.__new__(type(self))
-        bound._on_close = AsyncExitStack()
-        bound._set_up(self._executor.bind(connection), self.policy)
-        return bound
+        return self._on(self._executor.bind(connection))
+
+    def _nest(self, connection: Connection) -> ModelPerformanceTracker:
+        return self._on(self._executor.nest(connection))
+
+    def _on(self, executor: Executor) -> ModelPerformanceTracker:
+        other = object.__new__(type(self))
+        other._on_close = AsyncExitStack()
+        other._set_up(executor, self.policy)
+        return other
 
     async def migrate(self) -> tuple[int, ...]:
         """Bring the schema up to date; the versions applied. See `model_perf.sql.migrate.migrate`."""
@@ -416,7 +422,7 @@ class ModelPerformanceTracker:
             return evaluation.verdict == "not_judged" and (start is None or evaluation.evaluation_date >= start)
 
         async def judge_and_alert(connection: Connection) -> list[DriftReport]:
-            bound = self.bind(connection)
+            bound = self._nest(connection)
             reports = [report for _, report in await bound._replay(ref, is_wanted)]
             if reports and reports[-1].verdict == "critical":
                 await bound.alerts.open_or_repeat(ref, **alert_content(ref, reports[-1]))
@@ -596,7 +602,7 @@ class ModelPerformanceTracker:
         now = self._executor.moment()
 
         async def restart_and_resolve(connection: Connection) -> Alert:
-            bound = self.bind(connection)
+            bound = self._nest(connection)
             if alert.model_id is not None and alert.model_version is not None:
                 ref = ModelRef(
                     model_id=alert.model_id,

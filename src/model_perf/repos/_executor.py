@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -69,7 +69,9 @@ class Executor:
         self._source = source
         self._connection = connection
         self._acquire_timeout_s = acquire_timeout_s
-        self._is_checked = False
+        self._schema_seen = _SchemaSeen()
+        self._is_busy = False
+        self._is_nested = False
         self.schema = schema
 
     @property
@@ -94,11 +96,7 @@ class Executor:
 
     def bind(self, connection: Connection) -> Executor:
         """The same on one connection, inside the transaction that its owner has opened."""
-        if not connection.is_in_transaction():
-            raise StorageError(
-                "bind() needs an open transaction: use `async with connection.transaction():` around it",
-                retry_safe=True,
-            )
+        _demand_transaction(connection)
         bound = Executor(
             self._source,
             self.schema,
@@ -106,8 +104,14 @@ class Executor:
             clock=self._clock,
             connection=connection,
         )
-        bound._is_checked = self._is_checked
+        bound._schema_seen = self._schema_seen
         return bound
+
+    def nest(self, connection: Connection) -> Executor:
+        """The same inside a `run` of our own, which alone tells and repeats what goes wrong."""
+        nested = self.bind(connection)
+        nested._is_nested = True
+        return nested
 
     def moment(self, now: datetime | None = None) -> datetime:
         """The time that a call is given, else the clock's; with a time zone."""
@@ -132,12 +136,12 @@ class Executor:
                     return await work(connection)
             except ModelPerfError:
                 raise
-            except (*_ROLLED_BACK, asyncpg.UniqueViolationError) as error:
-                if attempt == ATTEMPTS or not self._may_repeat(error):
-                    raise _translate(error, repeatable) from error
-                await asyncio.sleep(random.uniform(0, 0.01 * 4**attempt))
             except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-                raise _translate(error, repeatable) from error
+                if self._is_nested:
+                    raise
+                if attempt == ATTEMPTS or not self._may_repeat(error):
+                    raise _translate(error, repeatable, self.is_bound) from error
+                await asyncio.sleep(random.uniform(0, 0.01 * 4**attempt))
         raise AssertionError("unreachable")
 
     async def run_unchecked(self, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -148,19 +152,19 @@ class Executor:
             async with self._acquired() as connection:
                 return await work(connection)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-            raise _translate(error, repeatable=True) from error
+            raise _translate(error, True, self.is_bound) from error
 
     async def _check_once(self, connection: Connection) -> None:
-        if not self._is_checked:
+        if not self._schema_seen.fits:
             await check_schema(connection, self.schema)
-            self._is_checked = True
+            self._schema_seen.fits = True
 
-    def _may_repeat(self, error: asyncpg.PostgresError) -> bool:
+    def _may_repeat(self, error: BaseException) -> bool:
         """Whether the same call, done again, finds another state of things: the savepoint or transaction is gone."""
         if isinstance(error, asyncpg.UniqueViolationError):
             # Somebody else's transaction held the key, unseen, and has committed by now.
             return bool(error.constraint_name == "model_performance_metrics_pkey")
-        return not self.is_bound
+        return isinstance(error, _ROLLED_BACK) and not self.is_bound
 
     async def fetch(self, query: str, *args: object) -> Sequence[Row]:
         return await self.run(lambda connection: connection.fetch(query, *args))
@@ -171,16 +175,29 @@ class Executor:
     @asynccontextmanager
     async def _session(self, transaction: bool) -> AsyncIterator[Connection]:
         if self._connection is not None:
-            # A savepoint: our failure must leave the host's transaction usable.
-            async with self._connection.transaction():
+            async with self._savepoint(self._connection):
                 yield self._connection
             return
         async with self._acquired() as connection:
-            if transaction or _is_behind_pooler(connection):
+            if transaction:
                 async with connection.transaction():
                     yield connection
             else:
                 yield connection
+
+    @asynccontextmanager
+    async def _savepoint(self, connection: Connection) -> AsyncIterator[None]:
+        """Our failure must leave the host's transaction usable; savepoints of two tasks would end each other's."""
+        if self._is_busy:
+            raise StorageError("a bound tracker serves one task at a time; await its calls in turn", retry_safe=True)
+        if not connection.is_closed():
+            _demand_transaction(connection)
+        self._is_busy = True
+        try:
+            async with connection.transaction():
+                yield
+        finally:
+            self._is_busy = False
 
     @asynccontextmanager
     async def _acquired(self) -> AsyncIterator[Connection]:
@@ -198,22 +215,42 @@ class Executor:
         try:
             yield connection
         except BaseException as error:
+            _give_up_closed(connection)
             await lease.__aexit__(type(error), error, error.__traceback__)
             raise
         else:
             await lease.__aexit__(None, None, None)
 
 
-def _is_behind_pooler(connection: Connection) -> bool:
-    """Whether the host switched prepared statements off, as one does behind PgBouncer.
-
-    asyncpg then parses and executes in two exchanges. Outside a transaction, a pooler may give them to two
-    different servers, where the nameless statement is another client's.
-    """
-    return not getattr(connection, "_stmt_cache_enabled", False)
+def as_texts(values: Iterable[object]) -> list[str | None]:
+    """Values as PostgreSQL reads them: asyncpg knows text[], other arrays it looks up on the host's connection."""
+    return [
+        None if value is None else value.isoformat() if isinstance(value, datetime) else str(value) for value in values
+    ]
 
 
-def _translate(error: BaseException, repeatable: bool) -> ModelPerfError:
+class _SchemaSeen:
+    """Whether the schema was found to fit, for a tracker and all that are bound from it."""
+
+    fits = False
+
+
+def _demand_transaction(connection: Connection) -> None:
+    if not connection.is_in_transaction():
+        raise StorageError(
+            "bind() needs an open transaction: use `async with connection.transaction():` around it and all its calls",
+            retry_safe=True,
+        )
+
+
+def _give_up_closed(connection: Connection) -> None:
+    """asyncpg before 0.32 never gets a connection back that its protocol aborted: the pool would shrink by it."""
+    with suppress(asyncpg.InterfaceError):  # raised where the pool has it back already
+        if connection.is_closed():
+            connection.terminate()
+
+
+def _translate(error: BaseException, repeatable: bool, is_bound: bool) -> ModelPerfError:
     if isinstance(error, asyncpg.IntegrityConstraintViolationError) and error.constraint_name in _CONFLICTS:
         return ConflictError(_CONFLICTS[error.constraint_name])
     if isinstance(error, _NOT_MIGRATED):
@@ -233,7 +270,7 @@ def _translate(error: BaseException, repeatable: bool) -> ModelPerfError:
             outcome_unknown=True,
         )
     if _is_connection_lost(error):
-        return _lost(error, repeatable)
+        return _lost_transaction(error) if is_bound else _lost(error, repeatable)
     if isinstance(error, asyncpg.InsufficientResourcesError | asyncpg.OperatorInterventionError):
         return StorageError(f"PostgreSQL refused for now: {error}", retry_safe=True)
     return StorageError(f"PostgreSQL refused: {error}", retry_safe=False)
@@ -242,6 +279,14 @@ def _translate(error: BaseException, repeatable: bool) -> ModelPerfError:
 def _is_connection_lost(error: BaseException) -> bool:
     """asyncpg speaks of a dead backend in several ways, one of them while rolling back."""
     return isinstance(error, _CONNECTION_LOST) or isinstance(error.__context__, _CONNECTION_LOST)
+
+
+def _lost_transaction(error: BaseException) -> StorageError:
+    return StorageError(
+        f"the connection was lost ({type(error).__name__}: {error}), and your transaction with it: nothing of it was "
+        "committed; repeat it on another connection",
+        retry_safe=True,
+    )
 
 
 def _lost(error: BaseException, repeatable: bool) -> StorageError:

@@ -18,7 +18,7 @@ from model_perf.records import (
     as_ref,
 )
 from model_perf.repos._bulk import EvaluationColumns, RecordedBatch, copy_evaluations
-from model_perf.repos._executor import Executor
+from model_perf.repos._executor import Executor, as_texts
 from model_perf.repos._judged import Judgement, Point, StoredEvaluation, StoredState
 from model_perf.repos._page import (
     NEWEST,
@@ -341,13 +341,13 @@ def _record_args(judgement: Judgement, version: int) -> tuple[object, ...]:
     )
 
 
-def _verdict_columns(judged: Sequence[Evaluation]) -> tuple[list[object], ...]:
+def _verdict_columns(judged: Sequence[Evaluation]) -> tuple[Sequence[object], ...]:
     return (
-        [e.evaluation_date for e in judged],
-        [e.id for e in judged],
-        [e.drift_detected for e in judged],
-        [e.drift_score for e in judged],
-        [e.drift_threshold for e in judged],
+        as_texts(e.evaluation_date for e in judged),
+        as_texts(e.id for e in judged),
+        as_texts(e.drift_detected for e in judged),
+        as_texts(e.drift_score for e in judged),
+        as_texts(e.drift_threshold for e in judged),
         [check.to_json(e.drift_details) for e in judged],
         [e.verdict for e in judged],
     )
@@ -359,12 +359,12 @@ def _window(since: datetime, until: datetime) -> tuple[datetime, datetime]:
 
 def _read_point(row: Row) -> Point:
     return Point(
-        model_id=row["model_id"],
+        model_id=check.as_uuid(row["model_id"], "model_id"),
         model_version=row["model_version"],
         evaluation_date=row["evaluation_date"],
         evaluation_start=row["evaluation_start"],
         evaluation_end=row["evaluation_end"],
-        id=row["id"],
+        id=check.as_uuid(row["id"], "id"),
         created_at=row["created_at"],
         sample_count=row["sample_count"],
         verdict=row["verdict"],

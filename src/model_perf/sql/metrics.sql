@@ -126,7 +126,8 @@ RETURNING s.version
 UPDATE {schema}.model_performance_metrics e
 SET drift_detected = n.drift_detected, drift_score = n.drift_score, drift_threshold = n.drift_threshold,
     drift_details = n.drift_details::jsonb, verdict = n.verdict
-FROM unnest($4::timestamptz[], $5::uuid[], $6::boolean[], $7::float8[], $8::float8[], $9::text[], $10::text[])
+FROM unnest($4::text[]::timestamptz[], $5::text[]::uuid[], $6::text[]::boolean[], $7::text[]::float8[],
+        $8::text[]::float8[], $9::text[], $10::text[])
     AS n (evaluation_date, id, drift_detected, drift_score, drift_threshold, drift_details, verdict)
 WHERE e.model_id = $1 AND e.model_version = $2 AND e.machine_id = $3
     AND e.evaluation_date = n.evaluation_date AND e.id = n.id

@@ -1,0 +1,228 @@
+"""Every public call of the tracker and its repositories, once at least, with answers that can be compared."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import numpy as np
+import pytest
+from tests.factories import START, make_evaluation, make_evaluations, make_id, make_ref
+from tests.faults.states import BASELINE_DAYS
+from tests.writers import NOW, noisy_evaluation, record
+
+from model_perf import Alert, ConflictError, ModelPerformanceTracker, MonitoringPolicy, Page
+from model_perf.repos import ABTestRepo, AlertRepo, MetricsRepo, TrainingRepo
+
+CLASSES: Sequence[type] = (ModelPerformanceTracker, MetricsRepo, TrainingRepo, ABTestRepo, AlertRepo)
+NOT_ON_A_HOSTS_POOL = {"ModelPerformanceTracker.close"}
+REF = make_ref()
+MACHINE = REF.machine_id
+LEASE = timedelta(hours=1)
+
+
+async def make_every_call(tracker: ModelPerformanceTracker) -> None:
+    """Write something into every table by every call that writes, and read it by every call that reads."""
+    tracker.policy = MonitoringPolicy(retrain_on=("critical",))
+    await write_evaluations(tracker)
+    await pass_through_training(tracker)
+    await pass_through_ab_tests(tracker)
+    await pass_through_alerts(tracker)
+    await tracker.check_schema()
+    await read_everything(tracker)
+
+
+async def write_evaluations(tracker: ModelPerformanceTracker) -> None:
+    await tracker.register_model("baseline", machine="press", training_data_end=START)
+    await tracker.register_model("baseline", machine="press", version="2024.1")
+    await tracker.record_many([noisy_evaluation(REF, day) for day in range(BASELINE_DAYS)])
+    assert len(await tracker.judge(REF)) == BASELINE_DAYS
+    day = BASELINE_DAYS
+    critical = make_evaluation(REF, day=day, metrics={"rmse": 30.0, "own": 1.5}, metadata={"of": ["press", 1]})
+    stored = await record(tracker, critical)
+    assert stored.alert is not None
+    assert stored.training_run is not None
+    repeat = await record(tracker, critical)
+    assert (repeat.is_new, repeat.evaluation) == (False, stored.evaluation)
+    with pytest.raises(ConflictError):
+        await record(tracker, make_evaluation(REF, day=day, metrics={"rmse": 31.0}))
+    batch = make_evaluations([10.0, 11.0, 12.0], ref=make_ref("other"))
+    assert (await tracker.record_many(batch[:2])).n_inserted == 2
+    assert (await tracker.record_many(batch)).n_repeated == 2
+    columns = {
+        "model_id": make_id("third"),
+        "model_type": "baseline",
+        "model_version": 1,
+        "machine_id": str(MACHINE),
+        "evaluation_id": [make_id("a"), make_id("b")],
+        "evaluation_start": np.array(["2024-01-01", "2024-01-02"], dtype="M8[us]"),
+        "evaluation_end": np.array(["2024-01-02", "2024-01-03"], dtype="M8[us]"),
+        "rmse": np.array([1.0, 2.0]),
+        "metrics": {"own": [3.0, 4.0]},
+    }
+    assert (await tracker.record_many(columns)).n_inserted == 2
+    assert (await tracker.record_many(columns)).n_repeated == 2
+    end = START + timedelta(days=1)
+    await tracker.evaluate(
+        make_ref("fourth"), [1.0, 2.0, 3.0], [1.1, 2.0, 2.9], evaluation_start=START, evaluation_end=end
+    )
+    await tracker.rebuild_state(REF)
+
+
+async def pass_through_training(tracker: ModelPerformanceTracker) -> None:
+    assert not (await tracker.trigger_retraining(model_type="baseline", machine_id=MACHINE)).triggered
+    training = tracker.training
+    held = await training.claim("worker", lease=LEASE, now=NOW + timedelta(days=9000))
+    assert held is not None
+    await training.heartbeat(held.id, 1, lease=LEASE, progress=0.5)
+    await training.hand_back(held.id, 1)
+    held = await training.claim("worker", lease=LEASE, model_type="baseline")
+    assert held is not None
+    await training.retry(held.id, held.attempt, run_after=NOW, error_message="out of memory")
+    held = await training.claim("worker", lease=LEASE)
+    assert held is not None
+    await training.complete(
+        held.id,
+        held.attempt,
+        hyperparameters={"depth": 3},
+        feature_names=["temperature", "hour"],
+        training_metrics={"rmse": 9.0},
+        validation_metrics={"rmse": 9.5},
+    )
+    run, _ = await training.open_run(model_type="other", machine_id=MACHINE, hyperparameters={"depth": 4})
+    await training.cancel(run.id, reason="no data")
+    run, _ = await training.open_run(model_type="third", machine_id=str(MACHINE), metadata={"by": "hand"})
+    claimed = await training.claim("worker", lease=LEASE)
+    assert claimed is not None
+    assert claimed.id == run.id
+    await training.fail(run.id, 1, error_message="no data", error_traceback="line 1")
+
+
+async def pass_through_ab_tests(tracker: ModelPerformanceTracker) -> None:
+    new = make_ref(version=2)
+    await tracker.record_many(make_evaluations([9.0, 9.5], ref=new))
+    test = await tracker.start_ab_test(
+        name="old or new", model_a=REF, model_b=new, start=START, duration=timedelta(days=9000)
+    )
+    await tracker.ab_test_results(test.id)
+    with pytest.raises(ConflictError):
+        await tracker.start_ab_test(name="again", model_a=REF, model_b=new)
+    await tracker.conclude_ab_test(test.id, by="host")
+    test = await tracker.ab_tests.start(
+        name="third",
+        model_a=REF,
+        model_b=new,
+        start=START,
+        duration=LEASE,
+        metadata={"a": 1},
+        design={"metric": "rmse"},
+    )
+    await tracker.ab_tests.cancel(test.id, reason="wrong version")
+
+
+async def pass_through_alerts(tracker: ModelPerformanceTracker) -> None:
+    own = [
+        await tracker.alerts.open_or_repeat(
+            REF, alert_type="own", severity=severity, message="look", details={"n": 1}, metadata={"m": 2}
+        )
+        for severity in ("info", "critical")
+    ]
+    assert (own[1].occurrences, own[1].severity) == (2, "critical")
+    await tracker.alerts.acknowledge(own[0].id, by="host")
+    (drift,) = [alert for alert in await tracker.active_alerts(machine_id=MACHINE) if alert.alert_type != "own"]
+    await tracker.resolve_alert(drift.id, by="host", notes="retrained", resolution="retrained")
+    await tracker.alerts.resolve(own[0].id, by="host")
+    for kind in ("one", "two", "three"):
+        await tracker.alerts.open_or_repeat(REF, alert_type=kind, severity="warning", message="look")
+
+
+async def read_everything(tracker: ModelPerformanceTracker) -> dict[str, Any]:
+    """The answers of all calls that read, page by page where there are pages."""
+    metrics, training, tests, alerts = tracker.metrics, tracker.training, tracker.ab_tests, tracker.alerts
+    period: dict[str, Any] = {"since": START, "until": NOW}
+    answers: dict[str, Any] = {
+        "status": await tracker.read_status(),
+        "latest": await metrics.fetch_latest(REF),
+        "points": await metrics.list_points(REF, **period),
+        "slot points": await metrics.list_slot_points("baseline", MACHINE, **period),
+        "pairs": await metrics.list_pairs(REF, make_ref(version=2), **period),
+        "trend": await tracker.trend(REF, metric="rmse", **period),
+        "slot trend": await tracker.trend(model_type="baseline", machine_id=MACHINE, **period),
+        "drift": await tracker.check_drift(REF),
+        "models": await tracker.list_models(model_type="baseline"),
+        "evaluations": await _pages(lambda cursor: metrics.list_evaluations(REF, **period, limit=15, cursor=cursor)),
+        "slots": await _pages(lambda cursor: metrics.list_latest(limit=1, cursor=cursor)),
+        "deployments": await _pages(lambda cursor: metrics.list_models(limit=2, cursor=cursor)),
+        "runs": await _pages(lambda cursor: training.list_runs(limit=1, cursor=cursor)),
+        "tests": await _pages(lambda cursor: tests.list_tests(limit=1, cursor=cursor)),
+        "running": await tests.list_active(model_type="baseline"),
+        "alerts": await _pages(lambda cursor: alerts.list_active(limit=1, machine_id=MACHINE, cursor=cursor)),
+        "critical": await tracker.active_alerts(severity="critical"),
+    }
+    first: Alert = answers["alerts"][0]
+    answers["alert"] = await alerts.fetch(str(first.id))
+    answers["run"] = await training.fetch_run(answers["runs"][0].id)
+    answers["test"] = await tests.fetch(answers["tests"][0].id)
+    answers["evaluation"] = await metrics.fetch_evaluation(REF, answers["latest"].id)
+    return answers
+
+
+async def check_json(connection: asyncpg.Connection, schema: str) -> int:
+    """Every value of every jsonb column is an object, never the text of one; returns how many have content."""
+    columns = await connection.fetch(
+        "SELECT table_name::text, column_name::text FROM information_schema.columns"
+        " WHERE table_schema = $1 AND data_type = 'jsonb' AND table_name LIKE 'model%'",
+        schema,
+    )
+    filled = 0
+    for table, column in columns:
+        counts = f"SELECT jsonb_typeof({column}), count(*) FILTER (WHERE {column} <> '{{}}')"
+        rows = await connection.fetch(f"{counts} FROM {schema}.{table} GROUP BY 1")
+        assert {row[0] for row in rows} <= {"object"}, f"{table}.{column}"
+        filled += any(row[1] for row in rows)
+    return filled
+
+
+def find_public_calls() -> set[str]:
+    """The names of all public coroutine methods, as ``Class.method``."""
+    return {
+        f"{owner.__name__}.{name}"
+        for owner in CLASSES
+        for name, method in vars(owner).items()
+        if inspect.iscoroutinefunction(method) and not name.startswith("_")
+    }
+
+
+@contextmanager
+def calls_noted(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """The names of the public coroutine methods that are called inside."""
+    called: set[str] = set()
+    with monkeypatch.context() as patch:
+        for full in find_public_calls():
+            owner = next(each for each in CLASSES if each.__name__ == full.split(".")[0])
+            patch.setattr(owner, full.split(".")[1], _noting(full, getattr(owner, full.split(".")[1]), called))
+        yield called
+
+
+def _noting(name: str, method: Any, called: set[str]) -> Any:
+    async def noted(*args: Any, **options: Any) -> Any:
+        called.add(name)
+        return await method(*args, **options)
+
+    return noted
+
+
+async def _pages(read: Any) -> list[Any]:
+    items: list[Any] = []
+    cursor: str | None = None
+    while True:
+        page: Page[Any] = await read(cursor)
+        items += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            assert items
+            return items

@@ -1,0 +1,81 @@
+"""Is what the database holds of a deployment consistent: evaluations, state, alert?"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+from tests.factories import START
+from tests.writers import NOW, noisy_evaluation, record
+
+from model_perf import Evaluation, ModelPerformanceTracker, ModelRef, MonitoringPolicy
+from model_perf.drift import EMPTY, PerformanceState, judge_performance
+
+TABLES = (
+    *("models", "model_performance_metrics", "model_drift_state", "model_training_history", "model_ab_tests"),
+    "model_alerts",
+)
+BASELINE_DAYS = 40
+"""Ten more than the policy's baseline takes, so that the next evaluation is judged in earnest."""
+
+
+async def learn_baseline(tracker: ModelPerformanceTracker, ref: ModelRef) -> None:
+    """Forty days at an rmse of 10 ± 0.5: an rmse of 30 is critical from then on."""
+    for day in range(BASELINE_DAYS):
+        await record(tracker, noisy_evaluation(ref, day))
+
+
+async def check_state(tracker: ModelPerformanceTracker, ref: ModelRef, *, n: int) -> int:
+    """All *n* evaluations are there, the state has a version for each, and it is that of judging them in order.
+
+    Those that came late do not count; what counted came in the order of time. Returns how many counted.
+    """
+    evaluations = await read_history(tracker, ref)
+    version, stored = await read_state(tracker, ref)
+    assert (len(evaluations), version) == (n, n)
+    counted = [evaluation for evaluation in evaluations if not _was_late(evaluation)]
+    state = EMPTY
+    for evaluation in counted:
+        report, state = judge_performance(state, evaluation, MonitoringPolicy())
+        assert report.to_dict() == evaluation.drift_details
+    assert stored == state
+    return len(counted)
+
+
+async def check_alert(tracker: ModelPerformanceTracker, ref: ModelRef) -> int:
+    """The one alert of the deployment counts its critical evaluations; returns how many there are."""
+    critical = [each for each in await read_history(tracker, ref) if each.verdict == "critical"]
+    alerts = [each for each in await tracker.active_alerts() if each.model_id == ref.model_id]
+    assert [alert.occurrences for alert in alerts] == ([len(critical)] if critical else [])
+    return len(critical)
+
+
+async def read_history(tracker: ModelPerformanceTracker, ref: ModelRef) -> list[Evaluation]:
+    """All evaluations of a deployment, oldest first."""
+    page = await tracker.metrics.list_evaluations(ref, since=START - timedelta(days=1), until=NOW, limit=1000)
+    assert page.next_cursor is None
+    return sorted(page.items, key=lambda evaluation: evaluation.evaluation_end)
+
+
+async def read_state(tracker: ModelPerformanceTracker, ref: ModelRef) -> tuple[int, PerformanceState]:
+    """Version and content of a deployment's state."""
+    async with tracker.pool.acquire() as connection:
+        row = await connection.fetchrow(
+            f"SELECT version, state::text FROM {tracker.schema}.model_drift_state"
+            " WHERE (model_id, model_version, machine_id) = ($1, $2, $3)",
+            *(ref.model_id, ref.model_version, ref.machine_id),
+        )
+    assert row is not None
+    return row[0], PerformanceState.from_dict(json.loads(row[1]))
+
+
+async def count_rows(connection: asyncpg.Connection, schema: str) -> dict[str, int]:
+    """Rows by table."""
+    return {table: await connection.fetchval(f"SELECT count(*) FROM {schema}.{table}") for table in TABLES}
+
+
+def _was_late(evaluation: Evaluation) -> bool:
+    details: Any = evaluation.drift_details
+    return any(note.startswith("late evaluation") for note in details.get("notes", ()))

@@ -1,0 +1,135 @@
+"""Of many who want the same, one gets it: triggers, conclusions, claims, leases, alerts."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from tests.factories import START, make_evaluation, make_ref
+from tests.faults.states import BASELINE_DAYS, check_alert, check_state, learn_baseline
+from tests.writers import NOW, claim_all, conclude, record, run_at_once, trigger_retraining
+
+from model_perf import ABTest, ConflictError, ModelPerformanceTracker
+
+LEASE = timedelta(hours=1)
+SHARES = (3, 3, 3, 3, 2, 2, 2, 2)
+"""Twenty calls in eight processes."""
+
+
+async def test_twenty_triggers_at_once_open_one_run(tracker: ModelPerformanceTracker) -> None:
+    """Twenty tasks ask for a retraining of one slot: one opens the run, and all twenty are given it."""
+    triggers = await asyncio.gather(*(tracker.trigger_retraining(model_type="baseline") for _ in range(20)))
+    assert sum(each.triggered for each in triggers) == 1
+    assert len({each.run.id for each in triggers}) == 1
+    assert all(each.reason.startswith("already in progress") for each in triggers if not each.triggered)
+    assert len((await tracker.training.list_runs()).items) == 1
+
+
+async def test_twenty_triggers_from_eight_processes_open_one_run(
+    processes: ProcessPoolExecutor, tracker: ModelPerformanceTracker, database: str
+) -> None:
+    """The same when the twenty come from eight processes."""
+    work = [(database, tracker.schema, times) for times in SHARES]
+    triggers = [each for answer in await run_at_once(processes, database, trigger_retraining, work) for each in answer]
+    assert len(triggers) == 20
+    assert sum(triggered for triggered, _ in triggers) == 1
+    assert len({run_id for _, run_id in triggers}) == 1
+    assert len((await tracker.training.list_runs()).items) == 1
+
+
+async def test_of_twenty_conclusions_one_wins(tracker: ModelPerformanceTracker) -> None:
+    """Twenty tasks conclude one A/B test: one does, nineteen are refused with the row that won."""
+    test = await _start_test(tracker)
+
+    async def try_to_conclude(i: int) -> ABTest | ConflictError:
+        try:
+            return await tracker.ab_tests.conclude(
+                test.id, decision="undecided", reason=f"reason {i}", decided_by=str(i)
+            )
+        except ConflictError as error:
+            return error
+
+    answers = await asyncio.gather(*(try_to_conclude(i) for i in range(20)))
+    won = [answer for answer in answers if isinstance(answer, ABTest)]
+    lost = [answer for answer in answers if isinstance(answer, ConflictError)]
+    assert (len(won), len(lost)) == (1, 19)
+    assert await tracker.ab_tests.fetch(test.id) == won[0]
+    assert all(error.existing == won[0] for error in lost)
+
+
+async def test_of_twenty_conclusions_from_eight_processes_one_wins(
+    processes: ProcessPoolExecutor, tracker: ModelPerformanceTracker, database: str
+) -> None:
+    """The same when the twenty come from eight processes."""
+    test = await _start_test(tracker)
+    work = [(database, tracker.schema, test.id, times) for times in SHARES]
+    answers = [each for answer in await run_at_once(processes, database, conclude, work) for each in answer]
+    assert (len(answers), sum(answers)) == (20, 1)
+
+
+async def test_eight_workers_never_claim_the_same_run(
+    processes: ProcessPoolExecutor, tracker: ModelPerformanceTracker, database: str
+) -> None:
+    """Eight processes claim until nothing is due: each of 60 runs once, in its first attempt."""
+    opened = [
+        (await tracker.training.open_run(model_type=f"type {i}", machine_id=UUID(int=0), now=START))[0].id
+        for i in range(60)
+    ]
+    work = [(database, tracker.schema, f"worker {i}") for i in range(8)]
+    claimed = await run_at_once(processes, database, claim_all, work)
+    assert sorted(run_id for each in claimed for run_id in each) == sorted(opened)
+    runs = (await tracker.training.list_runs()).items
+    assert {(run.training_status, run.attempt) for run in runs} == {("running", 1)}
+
+
+async def test_an_attempt_that_lost_its_lease_can_end_nothing(tracker: ModelPerformanceTracker) -> None:
+    """Once a second worker holds the run, every transition of the first attempt is refused and changes nothing."""
+    await tracker.training.open_run(model_type="baseline", machine_id=UUID(int=0), now=START)
+    first = await tracker.training.claim("first", lease=LEASE, now=START)
+    assert first is not None
+    assert await tracker.training.claim("second", lease=LEASE, now=START + LEASE / 2) is None
+    second = await tracker.training.claim("second", lease=LEASE, now=START + LEASE)
+    assert second is not None
+    assert (second.id, second.attempt) == (first.id, 2)
+    training, late = tracker.training, START + LEASE * 1.5
+    for call in (
+        training.heartbeat(first.id, 1, lease=LEASE, now=late),
+        training.complete(first.id, 1, now=late),
+        training.fail(first.id, 1, error_message="slow", now=late),
+        training.retry(first.id, 1, run_after=late, error_message="slow"),
+        training.hand_back(first.id, 1, now=late),
+    ):
+        with pytest.raises(ConflictError, match="by attempt 1: it is running, attempt 2"):
+            await call
+    assert await training.fetch_run(first.id) == second
+    assert (await training.complete(second.id, 2, now=late)).training_status == "completed"
+
+
+async def test_twenty_critical_evaluations_at_once_open_one_alert(tracker: ModelPerformanceTracker) -> None:
+    """Twenty tasks record a critical evaluation of one deployment: one alert is open and counts twenty."""
+    ref = make_ref()
+    await learn_baseline(tracker, ref)
+    days = range(BASELINE_DAYS, BASELINE_DAYS + 20)
+    stored = await asyncio.gather(
+        *(record(tracker, make_evaluation(ref, day=day, metrics={"rmse": 30.0})) for day in days)
+    )
+    assert {each.drift.verdict for each in stored} == {"critical"}
+    alerts = [each.alert for each in stored if each.alert is not None]
+    assert len({alert.id for alert in alerts}) == 1
+    assert sorted(alert.occurrences for alert in alerts) == list(range(1, 21))
+    assert await check_alert(tracker, ref) == 20
+    await check_state(tracker, ref, n=BASELINE_DAYS + 20)
+
+
+async def _start_test(tracker: ModelPerformanceTracker) -> ABTest:
+    return await tracker.ab_tests.start(
+        name="old or new",
+        model_a=make_ref(version=1),
+        model_b=make_ref(version=2),
+        start=NOW - timedelta(days=1),
+        duration=timedelta(days=7),
+        now=NOW,
+    )

@@ -1,0 +1,127 @@
+"""How often a call waits for the network: counted between asyncpg and the server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+
+import asyncpg
+import pytest
+from tests.factories import make_evaluation, make_id, make_ref
+from tests.faults.counting_proxy import RoundTrips, counting_proxy
+from tests.faults.states import BASELINE_DAYS, learn_baseline
+from tests.writers import record
+
+from model_perf import ModelPerformanceTracker, MonitoringPolicy
+
+REF = make_ref()
+
+
+@pytest.fixture
+async def proxied(database: str) -> AsyncIterator[tuple[str, RoundTrips]]:
+    async with counting_proxy(database) as (dsn, trips):
+        yield dsn, trips
+
+
+@pytest.fixture
+async def far_pool(proxied: tuple[str, RoundTrips]) -> AsyncIterator[asyncpg.Pool]:
+    async with asyncpg.create_pool(proxied[0], min_size=1, max_size=1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def trips(proxied: tuple[str, RoundTrips]) -> RoundTrips:
+    return proxied[1]
+
+
+@pytest.fixture
+async def far(far_pool: asyncpg.Pool, tracker: ModelPerformanceTracker) -> ModelPerformanceTracker:
+    """A tracker on the other side of the proxy, whose next evaluation of REF is judged in earnest."""
+    far = ModelPerformanceTracker(far_pool, schema=tracker.schema)
+    await learn_baseline(far, REF)
+    return far
+
+
+async def count(trips: RoundTrips, call: Callable[[], Awaitable[object]]) -> int:
+    before = trips.n
+    await call()
+    return trips.n - before
+
+
+async def test_the_proxy_counts_what_it_should(far_pool: asyncpg.Pool, trips: RoundTrips) -> None:
+    """A statement in asyncpg's cache is one round trip, a new one two, and the pool's reset one."""
+    async with far_pool.acquire() as connection:
+        assert await count(trips, lambda: connection.execute("SELECT 1")) == 1
+        assert await count(trips, lambda: connection.fetchval("SELECT $1::int", 1)) == 2
+        assert await count(trips, lambda: connection.fetchval("SELECT $1::int", 2)) == 1
+        before = trips.n
+    assert trips.n - before == 1
+
+
+@pytest.mark.parametrize("rmse", [10.0, 30.0])
+async def test_record_through_a_pool_takes_three(far: ModelPerformanceTracker, trips: RoundTrips, rmse: float) -> None:
+    """One read, one writing statement and the pool's reset, with an alert and without."""
+    await record(far, make_evaluation(REF, day=BASELINE_DAYS, metrics={"rmse": rmse}))
+    evaluation = make_evaluation(REF, day=BASELINE_DAYS + 1, metrics={"rmse": rmse})
+    assert await count(trips, lambda: record(far, evaluation)) == 3
+
+
+@pytest.mark.parametrize("rmse", [10.0, 30.0])
+async def test_record_in_the_hosts_transaction_takes_four(
+    far: ModelPerformanceTracker, far_pool: asyncpg.Pool, trips: RoundTrips, rmse: float
+) -> None:
+    """A savepoint, one read, one writing statement and the savepoint's release."""
+    await record(far, make_evaluation(REF, day=BASELINE_DAYS, metrics={"rmse": rmse}))
+    evaluation = make_evaluation(REF, day=BASELINE_DAYS + 1, metrics={"rmse": rmse})
+    async with far_pool.acquire() as connection, connection.transaction():
+        bound = far.bind(connection)
+        assert await count(trips, lambda: record(bound, evaluation)) == 4
+
+
+async def test_record_by_a_tracker_that_is_only_ever_bound_takes_four(
+    tracker: ModelPerformanceTracker, far_pool: asyncpg.Pool, trips: RoundTrips
+) -> None:
+    """The schema is looked at once per tracker, not once per bind()."""
+    only_bound = ModelPerformanceTracker(far_pool, schema=tracker.schema)
+    counts = []
+    async with far_pool.acquire() as connection:
+        for day in range(3):
+            async with connection.transaction():
+                bound = only_bound.bind(connection)
+                counts.append(await count(trips, partial(record, bound, make_evaluation(REF, day=day))))
+    assert counts[-1] == 4
+
+
+async def test_a_repeat_reads_once_or_twice_more(far: ModelPerformanceTracker, trips: RoundTrips) -> None:
+    """A repeated evaluation is looked for and read back."""
+    evaluation = make_evaluation(REF, day=BASELINE_DAYS)
+    await record(far, evaluation)
+    await record(far, evaluation)
+    assert await count(trips, lambda: record(far, evaluation)) <= 5
+
+
+async def test_a_training_run_costs_one_statement_more(far: ModelPerformanceTracker, trips: RoundTrips) -> None:
+    """Where the policy retrains, runs whose workers are lost may have to be ended before one can be opened."""
+    far.policy = MonitoringPolicy(retrain_on=("critical",))
+    await record(far, make_evaluation(REF, day=BASELINE_DAYS, metrics={"rmse": 30.0}))
+    evaluation = make_evaluation(REF, day=BASELINE_DAYS + 1, metrics={"rmse": 30.0})
+    assert await count(trips, lambda: record(far, evaluation)) <= 4
+
+
+CALLS: dict[str, tuple[int, Callable[[ModelPerformanceTracker], Awaitable[object]]]] = {
+    "active_alerts": (2, lambda tracker: tracker.active_alerts()),
+    "check_drift": (2, lambda tracker: tracker.check_drift(REF)),
+    "trigger_retraining": (3, lambda tracker: tracker.trigger_retraining(model_type="baseline")),
+    "trend": (2, lambda tracker: tracker.trend(REF)),
+    "register_model": (2, lambda tracker: tracker.register_model("baseline", model_id=make_id("one"))),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_other_calls_take_their_statements_and_the_reset(
+    far: ModelPerformanceTracker, trips: RoundTrips, name: str
+) -> None:
+    """A call with its statements in asyncpg's cache waits once for each, and once for the pool's reset."""
+    expected, call = CALLS[name]
+    await call(far)
+    assert await count(trips, lambda: call(far)) == expected
