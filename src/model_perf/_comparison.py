@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from model_perf.errors import InvalidInputError
 from model_perf.policy import MonitoringPolicy
-from model_perf.records import ABTest, Decision, ModelRef, Winner
+from model_perf.records import ABTest, Decision, Evaluation, ModelRef, Winner
 from model_perf.repos import Point
 from model_perf.results import ABTestResult
-from model_perf.stats import ConfidenceInterval, EvaluationsComparison, compare_evaluations
+from model_perf.stats import ConfidenceInterval, EvaluationsComparison, compare_evaluations, plan_evaluations
 
 Window = tuple[datetime, datetime]
 
@@ -21,6 +22,23 @@ _STORED = (
 )
 
 WINNERS: dict[Decision, Winner] = {"superior_a": "model_a", "superior_b": "model_b"}
+
+
+def design(
+    metric: str | None, newest: Evaluation | None, duration: timedelta, policy: MonitoringPolicy
+) -> dict[str, object]:
+    """What is fixed at a test's start: its metric and level, and how many windows of *newest*'s length it will hold."""
+    if metric is None and newest is not None:
+        metric = policy.primary_metric(newest.metrics)
+    if metric is not None and policy.definition(metric) is None:
+        raise InvalidInputError(
+            "metric", f"nobody has said whether more of {metric!r} is better; add a MetricDefinition to the policy"
+        )
+    fixed: dict[str, object] = {"metric": metric, "alpha": policy.alpha, "source": "evaluations"}
+    if newest is None:
+        return fixed | {"n_windows": None, "can_decide": None, "note": "model_a has no evaluation to plan from"}
+    plan = plan_evaluations(duration, newest.evaluation_end - newest.evaluation_start, alpha=policy.alpha)
+    return fixed | {"n_windows": plan.n_windows, "can_decide": plan.can_decide, "note": plan.reason}
 
 
 def newest_per_window(points: Iterable[Point]) -> list[Point]:
@@ -40,7 +58,7 @@ def compare(test: ABTest, points: Sequence[Point], policy: MonitoringPolicy, now
     of_a, of_b = _of_arm(counted, test.model_a), _of_arm(counted, test.model_b)
     metric = _metric(test, counted, policy)
     common = [(of_a[w], of_b[w]) for w in of_a if w in of_b and _has(of_a[w], metric) and _has(of_b[w], metric)]
-    found = _compare_values(common, metric, policy)
+    found = _compare_values(common, metric, policy, test.design.get("alpha"))
     decision, reason = _decision(test, found, now)
     return ABTestResult(
         test=test,
@@ -115,7 +133,7 @@ def _has(point: Point, metric: str | None) -> bool:
 
 
 def _compare_values(
-    common: Sequence[tuple[Point, Point]], metric: str | None, policy: MonitoringPolicy
+    common: Sequence[tuple[Point, Point]], metric: str | None, policy: MonitoringPolicy, alpha: object
 ) -> EvaluationsComparison:
     if metric is None:
         return EvaluationsComparison(
@@ -126,7 +144,7 @@ def _compare_values(
         [a.metrics[metric] for a, _ in common],
         [b.metrics[metric] for _, b in common],
         higher_is_better=None if definition is None else definition.higher_is_better,
-        alpha=policy.alpha,
+        alpha=alpha if isinstance(alpha, float) else policy.alpha,
     )
 
 

@@ -1,4 +1,7 @@
-"""The facade: fetch, compute, store. No mathematics and no SQL in here."""
+"""The facade: fetch, compute, store. No mathematics and no SQL in here; its length is its docstrings.
+
+One class, since a host holds one object; what it computes lies in `_judging`, `_trends`, `_comparison`, `_naming`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from os import PathLike
 from typing import Literal, TypedDict, Unpack
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +20,7 @@ from numpy.typing import ArrayLike
 from model_perf import _comparison
 from model_perf import _validation as check
 from model_perf._judging import alert_content, judge_evaluation, restart_charts, with_verdict
+from model_perf._naming import name_slot
 from model_perf._opening import Opening, close_pool, open_pool
 from model_perf._trends import find_trend
 from model_perf.drift import DriftReport, replay
@@ -46,10 +50,6 @@ from model_perf.results import ABTestResult, RecordedEvaluation, RetrainingTrigg
 from model_perf.sql._connection import Connection, Pool
 from model_perf.sql.migrate import SchemaStatus, migrate, read_status
 from model_perf.sql.migrate import check as check_schema
-from model_perf.stats import plan_evaluations
-
-NAMESPACE = UUID("c0f5a1de-7a36-5d8c-9e53-3d8f5c1b7a42")
-"""Of the ids that `register_model` derives from names (UUIDv5); it never changes."""
 
 THREAD_POINTS = 200
 """Points from which a trend is computed in a thread; below, the hop costs more than the sum."""
@@ -236,22 +236,9 @@ class ModelPerformanceTracker:
         training_data_end : datetime, optional
             End of what this version learned from; evaluations of earlier windows are no baseline.
         """
-        if machine is not None and machine_id is not None:
-            raise InvalidInputError("machine", "give a name or a machine_id, not both")
         if version is not None and model_version is not None:
             raise InvalidInputError("version", "give a text version or a model_version, not both")
-        kind = check.as_text(model_type, "model_type", max_length=200)
-        name = check.as_optional_text(machine, "machine", max_length=200)
-        if name is not None:
-            place = uuid5(NAMESPACE, f"machine {name}")
-        else:
-            place = NO_MACHINE if machine_id is None else check.as_uuid(machine_id, "machine_id")
-        slot = ModelRef(
-            model_id=uuid5(NAMESPACE, f"model {kind} {place}") if model_id is None else model_id,
-            model_type=kind,
-            model_version=1 if model_version is None else model_version,
-            machine_id=place,
-        )
+        slot, name = name_slot(model_type, machine, machine_id, model_id, 1 if model_version is None else model_version)
         end = None if training_data_end is None else check.as_timestamp(training_data_end, "training_data_end")
         now = self._executor.moment()
         if version is not None:
@@ -532,7 +519,7 @@ class ModelPerformanceTracker:
             as_ref(arm, argument)
         begin = self._executor.moment() if start is None else check.as_timestamp(start, "start")
         span = check.as_duration(duration, "duration")
-        design = await self._design(model_a, metric, begin, span)
+        newest = await self.metrics.fetch_latest(model_a)
         start_test = partial(
             self.ab_tests.start,
             name=name,
@@ -541,7 +528,7 @@ class ModelPerformanceTracker:
             start=begin,
             duration=span,
             traffic_split=traffic_split,
-            design=design,
+            design=_comparison.design(metric, newest, span, self.policy),
             created_by=created_by,
         )
         try:
@@ -640,22 +627,6 @@ class ModelPerformanceTracker:
         if begin >= end:
             raise InvalidInputError("since", f"{begin.isoformat()} is not before until {end.isoformat()}")
         return begin, end
-
-    async def _design(
-        self, model_a: ModelRef, metric: str | None, start: datetime, duration: timedelta
-    ) -> dict[str, object]:
-        newest = await self.metrics.fetch_latest(model_a)
-        if metric is None and newest is not None:
-            metric = self.policy.primary_metric(newest.metrics)
-        if metric is not None and self.policy.definition(metric) is None:
-            raise InvalidInputError(
-                "metric", f"nobody has said whether more of {metric!r} is better; add a MetricDefinition to the policy"
-            )
-        design: dict[str, object] = {"metric": metric, "alpha": self.policy.alpha, "source": "evaluations"}
-        if newest is None:
-            return design | {"n_windows": None, "can_decide": None, "note": "model_a has no evaluation to plan from"}
-        plan = plan_evaluations(duration, newest.evaluation_end - newest.evaluation_start, alpha=self.policy.alpha)
-        return design | {"n_windows": plan.n_windows, "can_decide": plan.can_decide, "note": plan.reason}
 
     async def _compare(self, test: ABTest, now: datetime) -> ABTestResult:
         found = _comparison.from_stored(test)

@@ -153,11 +153,15 @@ class MetricsRepo:
         return None if row is None else read_evaluation(row)
 
     async def list_latest(self, *, limit: int = 100, cursor: str | None = None) -> Page[Evaluation]:
-        """The newest evaluation of each slot (machine and model type), over its versions."""
+        """The newest evaluation of each slot (machine and model type), over its versions.
+
+        A page is of *limit* slots; those that were registered and never evaluated leave it shorter.
+        """
         after = read_cursor(cursor, UUID, parse_text) or [UUID(int=0), ""]
         rows = await self._executor.fetch(self._queries["list_latest"], as_limit(limit) + 1, *after)
-        found = [read_evaluation(row) for row in rows]
-        return make_page(found, limit, lambda e: (e.ref.machine_id, e.ref.model_type))
+        page = make_page(rows, limit, lambda row: (row["slot_machine_id"], row["slot_model_type"]))
+        found = tuple(read_evaluation(row) for row in page.items if row["id"] is not None)
+        return Page(items=found, next_cursor=page.next_cursor)
 
     async def list_evaluations(
         self, ref: ModelRef, *, since: datetime, until: datetime, limit: int = 100, cursor: str | None = None

@@ -155,21 +155,24 @@ ORDER BY e.evaluation_date DESC, e.created_at DESC, e.id DESC
 LIMIT 1
 
 -- name: list_latest
--- $1 limit, $2 machine_id and $3 model_type after which the page starts; slots without evaluations are passed over
-SELECT {columns}
+-- $1 limit, $2 machine_id and $3 model_type after which the page starts; a row per slot, empty where it has none
+SELECT slot.machine_id AS slot_machine_id, slot.model_type AS slot_model_type, {columns}
 FROM (
-    SELECT DISTINCT ON (m.machine_id, m.model_type) l.*
-    FROM {schema}.models m
+    SELECT DISTINCT m.machine_id, m.model_type FROM {schema}.models m
+    WHERE (m.machine_id, m.model_type) > ($2, $3)
+    ORDER BY m.machine_id, m.model_type LIMIT $1
+) slot
+LEFT JOIN LATERAL (
+    SELECT l.* FROM {schema}.models m
     CROSS JOIN LATERAL (
         SELECT p.* FROM {schema}.model_performance_metrics p
         WHERE p.model_id = m.model_id AND p.model_version = m.model_version AND p.machine_id = m.machine_id
         ORDER BY p.evaluation_date DESC, p.created_at DESC, p.id DESC LIMIT 1
     ) l
-    WHERE (m.machine_id, m.model_type) > ($2, $3)
-    ORDER BY m.machine_id, m.model_type, l.evaluation_date DESC, m.model_version DESC, l.id DESC
-    LIMIT $1
-) e
-ORDER BY e.machine_id, e.model_type
+    WHERE m.machine_id = slot.machine_id AND m.model_type = slot.model_type
+    ORDER BY l.evaluation_date DESC, m.model_version DESC, l.id DESC LIMIT 1
+) e ON true
+ORDER BY slot.machine_id, slot.model_type
 
 -- name: list_evaluations
 -- $1 model_id, $2 model_version, $3 machine_id, $4 since, $5 until, $6 and $7 evaluation_date and id before
