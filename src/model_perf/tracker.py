@@ -335,7 +335,7 @@ class ModelPerformanceTracker:
         evaluations : sequence of Evaluation, or mapping of columns
             Columns are arrays, sequences or one value for all rows, named as the fields of `Evaluation`
             (``evaluation_id`` for its id), with a metric per column and further ones in a mapping ``metrics``.
-            datetime64 is taken as UTC.
+            datetime64 is taken as UTC. Missing are None, masked entries and a dataframe's nulls (pandas': NaN).
         nan_as_missing : bool, default False
             Whether a NaN in a column of metrics means that the value is missing; else it is refused.
         """

@@ -110,6 +110,41 @@ def test_a_dataframes_missing_text_is_missing() -> None:
         assert listed(from_columns(frame), "created_by") == ["a", None, "c"]
 
 
+def test_a_dataframes_nan_is_its_null() -> None:
+    """pandas has no other null in a column of plain floats than NaN, which is missing there."""
+    pandas = pytest.importorskip("pandas")
+    batch = from_columns(columns(rmse=pandas.Series([1.0, np.nan, 3.0]), mae=1))
+    assert listed(batch, "rmse") == [1.0, None, 3.0]
+    with pytest.raises(InvalidInputError, match=r"model_version\[1\]"):
+        from_columns(columns(model_version=pandas.array([1, None, 3], dtype="Int64")))
+
+
+def test_a_dataframes_zones_are_one_instant() -> None:
+    """A pandas column with a zone is converted, and its null refused by row."""
+    pandas = pytest.importorskip("pandas")
+    tokyo = pandas.Series(DAYS[:3]).dt.tz_convert("Asia/Tokyo")
+    assert listed(from_columns(columns(evaluation_start=tokyo)), "evaluation_start") == DAYS[:3]
+    with pytest.raises(InvalidInputError, match=r"evaluation_start\[1\]"):
+        from_columns(columns(evaluation_start=tokyo.where([True, False, True])))
+
+
+def test_a_polars_null_is_missing_and_its_nan_is_not() -> None:
+    """polars tells null from NaN, and so do we."""
+    polars = pytest.importorskip("polars")
+    data = columns(
+        evaluation_start=polars.Series(DAYS[:3]),
+        sample_count=polars.Series([5, None, 7]),
+        created_by=polars.Series(["a", None, "c"]),
+        mae=polars.Series([0.5, None, 1.5]),
+    )
+    batch = from_columns(data)
+    assert listed(batch, "evaluation_start") == DAYS[:3]
+    found = [listed(batch, name) for name in ("sample_count", "created_by", "mae")]
+    assert found == [[5, None, 7], ["a", None, "c"], [0.5, None, 1.5]]
+    with pytest.raises(InvalidInputError, match="nan_as_missing"):
+        from_columns(columns(rmse=polars.Series([1.0, float("nan"), None])))
+
+
 @pytest.mark.parametrize("values", [[1.0, float("nan"), 3.0], np.array([1.0, np.nan, 3.0])], ids=["list", "array"])
 def test_a_nan_is_missing_only_if_the_caller_says_so(values: Any) -> None:
     """A bare NaN is refused with its row; with nan_as_missing it is NULL."""
@@ -154,6 +189,29 @@ def test_the_hour_that_comes_twice_stays_two_hours() -> None:
     batch = from_columns(columns(evaluation_start=starts, evaluation_end=datetime(2025, 1, 1, tzinfo=UTC)))
     hours = [datetime(2024, 10, 27, hour, 30, tzinfo=UTC) for hour in (0, 1, 0)]
     assert listed(batch, "evaluation_start") == hours
+
+
+def test_one_datetime64_counts_for_all_rows() -> None:
+    """A single datetime64 is a time in UTC, as an array of them is."""
+    batch = from_columns(columns(evaluation_start=np.datetime64("2024-01-01")))
+    assert listed(batch, "evaluation_start") == [START] * 3
+
+
+def test_a_datetime64_needs_a_unit() -> None:
+    """Without a unit, the numbers of a datetime64 mean nothing."""
+    with pytest.raises(InvalidInputError, match="unit"):
+        from_columns(columns(evaluation_start=np.zeros(3, "M8[us]").view("M8")))
+
+
+@pytest.mark.parametrize("unit", ["Y", "7D", "s", "us", "ns"])
+def test_no_unit_of_datetime64_wraps_around(unit: str) -> None:
+    """The largest number of each unit is refused, or is what it says."""
+    end = np.full(3, 2**62).view(f"M8[{unit}]")
+    if unit == "ns":
+        assert listed(from_columns(columns(evaluation_end=end)), "evaluation_end")[0].year == 2116  # 1970 + 146 years
+    else:
+        with pytest.raises(InvalidInputError, match=r"evaluation_end\[0\].*years 1 to 9999"):
+            from_columns(columns(evaluation_end=end))
 
 
 OUTSIDE = [("10000-01-01", "10000-01-02"), ("0000-12-31", "0001-01-02"), ("-0100-01-01", "2024-01-01")]
@@ -226,10 +284,15 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("rmse[1]", {"rmse": [1.0, BIG, 3.0]}),
     ("rmse[1]", {"rmse": [1.0, Decimal("NaN"), 3.0]}),
     ("rmse", {"rmse": np.ones((3, 2))}),
-    ("rmse", {"rmse": [[1.0, 2.0], [3.0], [4.0]]}),
+    ("rmse[0]", {"rmse": [[1.0, 2.0], [3.0], [4.0]]}),
     ("rmse", {"rmse": [1.0, 2.0]}),
+    ("rmse", {"rmse": {1.0, 2.0, 3.0}}),
+    ("rmse", {"rmse": {1.0: 1.0, 2.0: 2.0, 3.0: 3.0}}),
+    ("rmse", {"rmse": (value for value in (1.0, 2.0, 3.0))}),
     ("r_squared[1]", {"r_squared": [1.0, 1.1, 0.0]}),
     ("precision[1]", {"precision": [1.0, -0.1, 0.0]}),
+    ("evaluation_start", {"evaluation_start": None}),
+    ("evaluation_end[2]", {"evaluation_end": np.array([10**15, 10**15, 253402300799999999]).view("M8[us]")}),
     ("metrics", {"metrics": [1.0, 2.0, 3.0]}),
     ("metrics", {"metrics": {"": 1.0}}),
     ("metrics", {"metrics": {"a\0": 1.0}}),

@@ -225,14 +225,28 @@ async def test_two_payloads_in_one_batch_are_a_conflict(writer: ModelPerformance
             await writer.record_many([make_evaluation(), make_evaluation(sample_count=1)])
 
 
-async def test_the_same_id_on_another_window_is_a_conflict(
-    tracker: ModelPerformanceTracker, pool: asyncpg.Pool
+async def test_an_id_belongs_to_its_date(bound: ModelPerformanceTracker) -> None:
+    """The same id at another evaluation_date of the deployment is another evaluation, and a repeat at its own."""
+    window: dict[str, Any] = {"evaluation_end": START + timedelta(days=2)}
+    for n_inserted in (1, 0):
+        assert (await bound.record_many([make_evaluation()])).n_inserted == n_inserted
+        assert (await bound.record_many([make_evaluation(**window)])).n_inserted == n_inserted
+
+
+@pytest.mark.parametrize("form", ["records", "columns"])
+async def test_rows_are_written_in_the_order_of_the_key(
+    bound: ModelPerformanceTracker, connection: asyncpg.Connection, form: str
 ) -> None:
-    """An id that is one evaluation's is refused for another window of the deployment."""
-    await tracker.record_many([make_evaluation()])
-    async with nothing_written(pool, tracker.schema):
-        with pytest.raises(ConflictError):
-            await tracker.record_many([make_evaluation(evaluation_end=START + timedelta(days=2))])
+    """However a batch is sorted, its rows lie in the table as PostgreSQL sorts the key."""
+    rng = np.random.default_rng(1)
+    rows = [random_evaluation(rng) for _ in range(200)]
+    rows += [evolve(row, id=uuid4()) for row in rows]
+    given = rows if form == "records" else as_columns(rows)
+    await connection.execute(f"TRUNCATE model_perf.{TABLE}")  # without room left by other tests between the rows
+    assert (await bound.record_many(given)).n_inserted == 400
+    key = "model_id, model_version, machine_id, evaluation_date, id"
+    written = await connection.fetch(f"SELECT id FROM model_perf.{TABLE} ORDER BY ctid")
+    assert written == await connection.fetch(f"SELECT id FROM model_perf.{TABLE} ORDER BY {key}")
 
 
 async def test_a_model_with_two_types_is_a_conflict(tracker: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:

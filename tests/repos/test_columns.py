@@ -11,7 +11,7 @@ import asyncpg
 import numpy as np
 import pytest
 
-from model_perf.repos._columns import COPY_HEADER, COPY_TRAILER, Column, encode_rows
+from model_perf.repos._columns import COPY_HEADER, COPY_TRAILER, MAX_PADDED_BYTES, Column, encode_rows
 
 N = 257
 RNG = np.random.default_rng(20240101)
@@ -20,7 +20,7 @@ EPOCH = np.datetime64("2000-01-01", "us")
 
 
 def texts(values: list[str]) -> np.ndarray[Any, Any]:
-    return np.array([value.encode() for value in values], dtype=np.bytes_)
+    return np.array([value.encode() for value in values], dtype=object)
 
 
 def json_texts(n: int) -> list[str]:
@@ -44,6 +44,10 @@ COLUMNS: dict[str, tuple[str, np.ndarray[Any, Any], bool]] = {
 }
 
 
+def encoded(columns: list[Column]) -> bytes:
+    return b"".join(encode_rows(columns))
+
+
 def as_columns(kind: str) -> list[Column]:
     """All columns: each row its own value, some NULL, one value for all, or all NULL."""
     made = []
@@ -62,7 +66,7 @@ async def test_our_bytes_are_postgresqls(connection: asyncpg.Connection, kind: s
     """The server takes our COPY, and its own COPY of the same rows is the same to the byte."""
     columns = ", ".join(f'"{name}" {type_name}' for name, (type_name, _, _) in COLUMNS.items())
     await connection.execute(f"CREATE TEMPORARY TABLE copied (n serial, {columns}) ON COMMIT DROP")
-    ours = COPY_HEADER + encode_rows(as_columns(kind)) + COPY_TRAILER
+    ours = COPY_HEADER + encoded(as_columns(kind)) + COPY_TRAILER
     names = tuple(COLUMNS)
     await connection.copy_to_table("copied", columns=names, format="binary", source=BytesIO(ours))
     theirs = BytesIO()
@@ -77,14 +81,28 @@ def test_chunks_are_the_whole(kind: str, width: int) -> None:
     """Sliced anywhere, the rows are the same bytes; also where a slice of a column is all NULL."""
     columns = as_columns(kind)
     chunks = [[column.slice(i, min(i + width, N)) for column in columns] for i in range(0, N, width)]
-    assert b"".join(map(encode_rows, chunks)) == encode_rows(columns)
+    assert b"".join(map(encoded, chunks)) == encoded(columns)
+
+
+def test_a_long_text_is_laid_out_apart() -> None:
+    """Rows that would be padded beyond the limit come in pieces, the same bytes as one row at a time."""
+    long = "x" * (MAX_PADDED_BYTES // 10)
+    columns = [
+        Column(n=100, data=np.arange(100)),
+        Column(n=100, data=texts([long if i == 70 else f"{i}" for i in range(100)]), is_json=True),
+        Column(n=100, data=texts(["constant"])),
+    ]
+    pieces = list(encode_rows(columns))
+    assert len(pieces) > 1
+    rows = [[column.slice(i, i + 1) for column in columns] for i in range(100)]
+    assert b"".join(pieces) == b"".join(map(encoded, rows))
 
 
 def test_a_slice_may_be_all_null() -> None:
     """A stretch of a text column without any text is NULLs, not empty texts."""
     missing = np.array([False, True, True, True])
     column = Column(n=4, data=texts(["word", "", "", ""]), missing=missing)
-    assert encode_rows([column.slice(1, 4)]) == b"\x00\x01\xff\xff\xff\xff" * 3
+    assert encoded([column.slice(1, 4)]) == b"\x00\x01\xff\xff\xff\xff" * 3
 
 
 @pytest.mark.parametrize("kind", ["full", "masked", "constant", "null"])

@@ -17,8 +17,8 @@ from tests.repos.contents import count_rows
 from model_perf import ConflictError, Evaluation, InvalidInputError, ModelPerformanceTracker, ModelRef, NotFoundError
 from model_perf.records import new_id
 from model_perf.repos import MetricsRepo
-from model_perf.repos.alerts import fingerprint
 from model_perf.repos._judged import Judgement, StoredEvaluation, StoredState
+from model_perf.repos.alerts import fingerprint
 
 DAY = timedelta(days=1)
 NOW = START + timedelta(days=500)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from model_perf.errors import ConflictError
 from model_perf.records import METRIC_COLUMNS
 from model_perf.repos._columns import COPY_HEADER, COPY_TRAILER, Column, encode_rows
+from model_perf.repos._executor import as_texts
 from model_perf.repos._rows import read_evaluation
 from model_perf.sql._connection import Connection
 
@@ -36,9 +37,10 @@ _ARRAY_TYPES = {
     "model_version": "integer",
     "sample_count": "bigint",
 }
+_Deployment = tuple[UUID, int, UUID, str]
 _STAGED_AS_ARRAYS = (
     "unnest("
-    + ", ".join(f"${i}::{_ARRAY_TYPES.get(name, 'text')}[]" for i, name in enumerate(COPIED_COLUMNS, 1))
+    + ", ".join(f"${i}::text[]::{_ARRAY_TYPES.get(name, 'text')}[]" for i, name in enumerate(COPIED_COLUMNS, 1))
     + f") AS s ({', '.join(COPIED_COLUMNS)})"
 )
 _STAGED_AS_TABLE = "pg_temp.model_perf_staging s"
@@ -59,11 +61,29 @@ class EvaluationColumns:
     n: int
     columns: Mapping[str, Column]
 
-    def chunks(self, created_at: Column) -> list[list[Column]]:
-        """The columns in the order of the COPY, some rows at a time."""
-        whole = [created_at if name == "created_at" else self.columns[name] for name in COPIED_COLUMNS]
-        starts = range(0, self.n, CHUNK_ROWS)
-        return [[column.slice(i, min(i + CHUNK_ROWS, self.n)) for column in whole] for i in starts]
+
+@frozen(kw_only=True, eq=False)
+class _Rows:
+    """A batch as it is written: a `Column` for each of `COPIED_COLUMNS`, and the order of the rows (None: as is)."""
+
+    n: int
+    columns: Sequence[Column]
+    order: NDArray[np.intp] | None
+
+    def chunks(self) -> Iterator[list[Column]]:
+        for start in range(0, self.n, CHUNK_ROWS):
+            stop = min(start + CHUNK_ROWS, self.n)
+            if self.order is None:
+                yield [column.slice(start, stop) for column in self.columns]
+            else:
+                yield [column.take(self.order[start:stop]) for column in self.columns]
+
+    def messages(self) -> Iterator[bytes]:
+        """The COPY, piece by piece."""
+        yield COPY_HEADER
+        for chunk in self.chunks():
+            yield from encode_rows(chunk)
+        yield COPY_TRAILER
 
 
 def new_ids(n: int) -> NDArray[np.uint8]:
@@ -88,46 +108,45 @@ async def copy_evaluations(
     """
     if batch.n == 0:
         return RecordedBatch(n_inserted=0, n_repeated=0)
-    await _register_models(connection, queries, batch, now)
-    moment = np.array([now.replace(tzinfo=None)], dtype="M8[us]")
-    chunks = batch.chunks(Column(n=batch.n, data=moment))
+    order = await asyncio.to_thread(_key_order, batch)
+    await _register_models(connection, queries, await asyncio.to_thread(_distinct_deployments, batch, order), now)
+    created_at = Column(n=batch.n, data=np.array([now.replace(tzinfo=None)], dtype="M8[us]"))
+    columns = {**batch.columns, "created_at": created_at}
+    rows = _Rows(n=batch.n, columns=[columns[name] for name in COPIED_COLUMNS], order=order)
     try:
         async with connection.transaction():
-            await _copy(connection, "model_performance_metrics", schema, chunks)
+            await _copy(connection, "model_performance_metrics", schema, rows)
         return RecordedBatch(n_inserted=batch.n, n_repeated=0)
     except asyncpg.UniqueViolationError:
-        return await _merge(connection, queries, batch.n, chunks)
+        return await _merge(connection, queries, rows)
 
 
-async def _copy(connection: Connection, table: str, schema: str, chunks: Sequence[Sequence[Column]]) -> None:
+async def _copy(connection: Connection, table: str, schema: str, rows: _Rows) -> None:
     async def stream() -> AsyncIterator[bytes]:
-        yield COPY_HEADER
-        for chunk in chunks:
-            yield await asyncio.to_thread(encode_rows, chunk)
-        yield COPY_TRAILER
+        messages = rows.messages()
+        while message := await asyncio.to_thread(next, messages, b""):
+            yield message
 
     await connection.copy_to_table(table, schema_name=schema, columns=COPIED_COLUMNS, format="binary", source=stream())
 
 
-async def _merge(
-    connection: Connection, queries: Mapping[str, str], n: int, chunks: Sequence[Sequence[Column]]
-) -> RecordedBatch:
+async def _merge(connection: Connection, queries: Mapping[str, str], rows: _Rows) -> RecordedBatch:
     """Some rows repeat: insert those that do not, and make sure that the others are equal to what is there."""
     try:
         async with connection.transaction():
             await connection.execute(queries["create_staging"])
     except asyncpg.InsufficientPrivilegeError:
-        inserted = [await _merge_arrays(connection, queries, chunk) for chunk in chunks]
-        return RecordedBatch(n_inserted=sum(inserted), n_repeated=n - sum(inserted))
-    await _copy(connection, "model_perf_staging", "pg_temp", chunks)
-    inserted_rows = await _merge_staged(connection, queries, _STAGED_AS_TABLE, ())
+        inserted = [await _merge_arrays(connection, queries, chunk) for chunk in rows.chunks()]
+        return RecordedBatch(n_inserted=sum(inserted), n_repeated=rows.n - sum(inserted))
+    await _copy(connection, "model_perf_staging", "pg_temp", rows)
+    n_inserted = await _merge_staged(connection, queries, _STAGED_AS_TABLE, ())
     await connection.execute("DROP TABLE pg_temp.model_perf_staging")
-    return RecordedBatch(n_inserted=inserted_rows, n_repeated=n - inserted_rows)
+    return RecordedBatch(n_inserted=n_inserted, n_repeated=rows.n - n_inserted)
 
 
 async def _merge_arrays(connection: Connection, queries: Mapping[str, str], chunk: Sequence[Column]) -> int:
     """For roles that may not make temporary tables."""
-    arrays = await asyncio.to_thread(lambda: [column.to_list() for column in chunk])
+    arrays = await asyncio.to_thread(lambda: [as_texts(column.to_list()) for column in chunk])
     return await _merge_staged(connection, queries, _STAGED_AS_ARRAYS, arrays)
 
 
@@ -146,10 +165,9 @@ async def _merge_staged(
 
 
 async def _register_models(
-    connection: Connection, queries: Mapping[str, str], batch: EvaluationColumns, now: datetime
+    connection: Connection, queries: Mapping[str, str], deployments: Sequence[_Deployment], now: datetime
 ) -> None:
-    deployments = await asyncio.to_thread(_distinct_deployments, batch)
-    ids, versions, machines, types = (list(column) for column in zip(*deployments, strict=True))
+    ids, versions, machines, types = (as_texts(column) for column in zip(*deployments, strict=True))
     await connection.execute(queries["register_models"], ids, versions, machines, types, now)
     known = await connection.fetch(queries["list_model_types"], ids, versions, machines)
     stored = {(str(row["model_id"]), row["model_version"], str(row["machine_id"])): row["model_type"] for row in known}
@@ -162,21 +180,33 @@ async def _register_models(
             )
 
 
-def _distinct_deployments(batch: EvaluationColumns) -> list[tuple[UUID, int, UUID, str]]:
-    columns = [batch.columns[name] for name in (*KEY_COLUMNS, "model_type")]
-    if all(column.is_constant for column in columns):
-        rows = np.zeros(1, dtype=np.intp)
-    else:
-        names = [f"f{i}" for i in range(4)]
-        wires = [_comparable(column) for column in columns]
-        keys = np.empty(batch.n, dtype=[(name, wire.dtype) for name, wire in zip(names, wires, strict=True)])
-        for name, wire in zip(names, wires, strict=True):
-            keys[name] = wire
-        _, rows = np.unique(keys.view(f"V{keys.dtype.itemsize}"), return_index=True)
-    picked = [Column(n=len(rows), data=c.data if c.is_constant else c.data[rows]).to_list() for c in columns]
-    return sorted(zip(*picked, strict=True))
+def _key_order(batch: EvaluationColumns) -> NDArray[np.intp] | None:
+    """The rows by the key of the table: all writers take them so, lest two wait for each other. None: as they are."""
+    words = _words(batch, (*KEY_COLUMNS, "evaluation_date"))
+    if len(words) == 1 and (words[0][1:] > words[0][:-1]).all():
+        return None
+    words += _words(batch, ("id",))
+    return np.lexsort(words[::-1]) if words else None
 
 
-def _comparable(column: Column) -> NDArray[Any]:
-    data = column.data
-    return np.ascontiguousarray(data).view("V16").reshape(len(data)) if data.ndim == 2 else data
+def _words(batch: EvaluationColumns, names: Sequence[str]) -> list[NDArray[Any]]:
+    """What distinguishes the rows in these columns, as numbers that sort as PostgreSQL does, first things first."""
+    found: list[NDArray[Any]] = []
+    for column in (batch.columns[name] for name in names):
+        data = column.data
+        if data.ndim == 2:
+            found.extend(np.ascontiguousarray(data.view(">u8").T, dtype=np.uint64))
+        else:
+            found.append(data.view(np.int64) if data.dtype.kind == "M" else data)
+    return [word for word in found if (word != word[0]).any()]
+
+
+def _distinct_deployments(batch: EvaluationColumns, order: NDArray[np.intp] | None) -> list[_Deployment]:
+    names = (*KEY_COLUMNS, "model_type")
+    is_first = np.zeros(batch.n, dtype=bool)
+    is_first[0] = True
+    for word in _words(batch, names):
+        in_order = word if order is None else word[order]
+        is_first[1:] |= in_order[1:] != in_order[:-1]
+    rows = np.flatnonzero(is_first) if order is None else order[is_first]
+    return sorted(set(zip(*(batch.columns[name].take(rows).to_list() for name in names), strict=True)))

@@ -1,4 +1,4 @@
-"""Evaluations as columns: checked whole, and encoded by numpy for PostgreSQL's binary COPY.
+"""Evaluations as columns, and the form that they take in PostgreSQL's binary COPY, written by numpy.
 
 Format: https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format". A row is a 16-bit count of
 fields; a field is its length in 32 bits (-1 = NULL) and its bytes, all big-endian.
@@ -6,7 +6,7 @@ fields; a field is its length in 32 bits (-1 = NULL) and its bytes, all big-endi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,16 +18,23 @@ from numpy.typing import NDArray
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
 
+MAX_PADDED_BYTES = 8_000_000
+"""Rows are laid out at the width of the longest; what would take more than this is laid out in parts."""
+
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _POSTGRES_EPOCH_US = 946_684_800_000_000
 """Microseconds from 1970 to 2000, where PostgreSQL's timestamps start."""
+
+_Rows = slice | NDArray[np.intp]
+_Lengths = NDArray[np.int32] | int
+_Unpadded = tuple[int, NDArray[Any] | list[bytes] | None, _Lengths]
 
 
 @frozen(kw_only=True, eq=False)
 class Column:
     """One column of a batch; ``data`` has one row, or none where all are NULL, if all rows are alike.
 
-    ``data`` is int32, int64, float64, '<M8[us]' (UTC), 'S' (text in UTF-8) or shape (n, 16) uint8 (UUIDs).
+    ``data`` is int32, int64, float64, '<M8[us]' (UTC), object (text in UTF-8) or shape (n, 16) uint8 (UUIDs).
     ``missing`` is a mask of the NULLs, or None where there is none.
     """
 
@@ -45,10 +52,16 @@ class Column:
         return len(self.data) == 1 and self.missing is None
 
     def slice(self, start: int, stop: int) -> Column:
+        return self._part(slice(start, stop), stop - start)
+
+    def take(self, rows: NDArray[np.intp]) -> Column:
+        return self._part(rows, len(rows))
+
+    def _part(self, rows: _Rows, n: int) -> Column:
         if len(self.data) <= 1 and self.missing is None:
-            return Column(n=stop - start, data=self.data, is_json=self.is_json)
-        missing = None if self.missing is None else self.missing[start:stop]
-        return Column(n=stop - start, data=self.data[start:stop], missing=missing, is_json=self.is_json)
+            return Column(n=n, data=self.data, is_json=self.is_json)
+        missing = None if self.missing is None else self.missing[rows]
+        return Column(n=n, data=self.data[rows], missing=missing, is_json=self.is_json)
 
     def to_list(self) -> list[object]:
         """Python values, for the few statements that take arrays."""
@@ -64,32 +77,72 @@ class Column:
 
 def _to_python(data: NDArray[Any]) -> list[object]:
     if data.dtype.kind == "M":
-        microseconds = data.astype("M8[us]").astype(np.int64).tolist()
-        return [_UNIX_EPOCH + timedelta(microseconds=value) for value in microseconds]
+        return [_UNIX_EPOCH + timedelta(microseconds=value) for value in data.view(np.int64).tolist()]
     if data.ndim == 2:
         return [UUID(bytes=bytes(row)) for row in data]
-    if data.dtype.kind == "S":
+    if data.dtype == object:
         return [text.decode() for text in data.tolist()]
     return list(data.tolist())
 
 
-def encode_rows(columns: Sequence[Column]) -> bytes:
+def encode_rows(columns: Sequence[Column]) -> Iterator[bytes]:
     """The rows of one chunk in the binary COPY format, without header and trailer."""
     n = columns[0].n
-    parts = [_wire_form(column) for column in columns]
-    layout = [("fields", ">i2")]
-    for i, (wire, _) in enumerate(parts):
-        layout += (
-            [(f"length{i}", ">i4"), (f"value{i}", wire.dtype.str)] if wire is not None else [(f"length{i}", ">i4")]
-        )
-    rows = np.empty(n, dtype=np.dtype(layout))
-    rows["fields"] = len(columns)
+    parts = [_unpadded(column) for column in columns]
+    # One long text must not weigh on all rows, so that its half of them is laid out by itself.
+    if n > 1 and n * sum(width for width, _, _ in parts) > MAX_PADDED_BYTES:
+        yield from encode_rows([column.slice(0, n // 2) for column in columns])
+        yield from encode_rows([column.slice(n // 2, n) for column in columns])
+    else:
+        yield _layout(n, parts)
+
+
+def _unpadded(column: Column) -> _Unpadded:
+    """A column's width on the wire, its values, texts still as a list, and their lengths (a number where alike)."""
+    if column.is_null:
+        return 0, None, -1
+    wire: NDArray[Any] | list[bytes]
+    if column.data.dtype == object:
+        wire, lengths = _texts(column)
+        width = max(1, int(lengths.max()))
+    else:
+        wire = _fixed_form(column.data)
+        width, lengths = wire.dtype.itemsize, np.full(1, wire.dtype.itemsize, dtype=np.int32)
+    if column.missing is not None:
+        return width, wire, np.where(column.missing, np.int32(-1), lengths)
+    return width, wire, lengths if (lengths != width).any() else width
+
+
+def _texts(column: Column) -> tuple[list[bytes], NDArray[np.int32]]:
+    texts = column.data.tolist()
+    if column.is_json:  # jsonb starts with the version of its format
+        texts = [b"\x01" + text for text in texts]
+    return texts, np.fromiter(map(len, texts), dtype=np.int32, count=len(texts))
+
+
+def _fixed_form(data: NDArray[Any]) -> NDArray[Any]:
+    if data.dtype.kind == "M":
+        return (data.view(np.int64) - _POSTGRES_EPOCH_US).astype(">i8")
+    if data.ndim == 2:
+        return np.ascontiguousarray(data).view("V16").reshape(len(data))
+    return data.astype(data.dtype.newbyteorder(">"))
+
+
+def _layout(n: int, parts: Sequence[_Unpadded]) -> bytes:
+    """Fixed-width rows, less the bytes that only pad them."""
+    fields = [("fields", ">i2")]
+    for i, (width, wire, _) in enumerate(parts):
+        fields.append((f"length{i}", ">i4"))
+        if wire is not None:
+            fields.append((f"value{i}", f"S{width}" if isinstance(wire, list) else wire.dtype.str))
+    rows = np.empty(n, dtype=np.dtype(fields))
+    rows["fields"] = len(parts)
     keep = _KeptBytes(rows)
-    for i, (wire, lengths) in enumerate(parts):
+    for i, (width, wire, lengths) in enumerate(parts):
         rows[f"length{i}"] = lengths
         if wire is not None:
-            rows[f"value{i}"] = wire
-            keep.drop_padding(f"value{i}", wire.dtype.itemsize, lengths)
+            rows[f"value{i}"] = np.array(wire, dtype=f"S{width}") if isinstance(wire, list) else wire
+            keep.drop_padding(f"value{i}", width, lengths)
     return keep.to_bytes()
 
 
@@ -100,7 +153,7 @@ class _KeptBytes:
         self._rows = rows
         self._mask: NDArray[np.bool_] | None = None
 
-    def drop_padding(self, field: str, width: int, lengths: NDArray[np.int32] | int) -> None:
+    def drop_padding(self, field: str, width: int, lengths: _Lengths) -> None:
         if isinstance(lengths, int):
             return
         if self._mask is None:
@@ -115,39 +168,3 @@ class _KeptBytes:
             return self._rows.tobytes()
         flat = self._rows.view(np.uint8).reshape(self._mask.shape)
         return flat[self._mask].tobytes()
-
-
-def _wire_form(column: Column) -> tuple[NDArray[Any] | None, NDArray[np.int32] | int]:
-    """A column's values as they go over the wire, and their lengths (one number where all are alike)."""
-    if column.is_null:
-        return None, -1
-    data = column.data
-    if data.dtype.kind == "S":
-        wire, lengths = _text_form(data, column.is_json)
-    else:
-        wire, lengths = _fixed_form(data), None
-    width = wire.dtype.itemsize
-    if column.missing is not None:
-        present = np.full(column.n, width, dtype=np.int32) if lengths is None else lengths
-        return wire, np.where(column.missing, np.int32(-1), present)
-    return (wire, width) if lengths is None else (wire, lengths)
-
-
-def _fixed_form(data: NDArray[Any]) -> NDArray[Any]:
-    if data.dtype.kind == "M":
-        return (data.astype("M8[us]").astype(np.int64) - _POSTGRES_EPOCH_US).astype(">i8")
-    if data.ndim == 2:
-        return np.ascontiguousarray(data).view("V16").reshape(len(data))
-    return data.astype(data.dtype.newbyteorder(">"))
-
-
-def _text_form(data: NDArray[Any], is_json: bool) -> tuple[NDArray[Any], NDArray[np.int32] | None]:
-    """Text with its lengths, None where all have the same; jsonb starts with the version of its format, 1."""
-    # Text may be empty nowhere in our tables, so that numpy's trimming of NULs loses nothing.
-    text = np.asarray(data, dtype=np.bytes_)
-    lengths = np.char.str_len(text).astype(np.int32)
-    if is_json:
-        text, lengths = np.char.add(np.array(b"\x01"), text), lengths + 1
-    if len(text) == 1 or (lengths == lengths[0]).all():
-        return text.astype(f"S{lengths[0]}"), None
-    return text, lengths

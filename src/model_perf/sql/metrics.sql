@@ -239,7 +239,8 @@ ORDER BY e.evaluation_date, e.id
 -- arrays: $1 model_id, $2 model_version, $3 machine_id, $4 model_type; $5 now
 INSERT INTO {schema}.models (model_id, model_version, machine_id, model_type, first_seen_at)
 SELECT n.model_id, n.model_version, n.machine_id, n.model_type, $5
-FROM unnest($1::uuid[], $2::integer[], $3::uuid[], $4::text[]) AS n (model_id, model_version, machine_id, model_type)
+FROM unnest($1::text[]::uuid[], $2::text[]::integer[], $3::text[]::uuid[], $4::text[])
+    AS n (model_id, model_version, machine_id, model_type)
 WHERE NOT EXISTS (
     SELECT FROM {schema}.models m
     WHERE m.model_id = n.model_id AND m.model_version = n.model_version AND m.machine_id = n.machine_id)
@@ -250,7 +251,7 @@ ON CONFLICT (model_id, model_version, machine_id) DO NOTHING
 -- arrays: $1 model_id, $2 model_version, $3 machine_id
 SELECT m.model_id, m.model_version, m.machine_id, m.model_type
 FROM {schema}.models m
-JOIN unnest($1::uuid[], $2::integer[], $3::uuid[]) AS n (model_id, model_version, machine_id)
+JOIN unnest($1::text[]::uuid[], $2::text[]::integer[], $3::text[]::uuid[]) AS n (model_id, model_version, machine_id)
     ON m.model_id = n.model_id AND m.model_version = n.model_version AND m.machine_id = n.machine_id
 
 -- name: lock_slot
