@@ -3,9 +3,11 @@
 Start with `ModelPerformanceTracker`.
 """
 
+import importlib
 import logging
+import typing
 
-from model_perf import drift, stats
+from model_perf import drift
 from model_perf.drift import DriftReport
 from model_perf.errors import (
     ConflictError,
@@ -32,6 +34,9 @@ from model_perf.results import ABTestResult, RecordedEvaluation, RetrainingTrigg
 from model_perf.sql.migrate import SchemaStatus
 from model_perf.sql.migrate import sql as migration_sql
 from model_perf.tracker import ModelPerformanceTracker
+
+if typing.TYPE_CHECKING:
+    from model_perf import stats
 
 __version__ = "0.1.0"
 
@@ -70,3 +75,10 @@ __all__ = [
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> object:
+    # Loaded at first use: `import model_perf` needs none of it, and would take a tenth longer.
+    if name == "stats":
+        return importlib.import_module("model_perf.stats")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from model_perf.errors import InvalidInputError
@@ -12,7 +12,9 @@ from model_perf.policy import MonitoringPolicy
 from model_perf.records import ABTest, Decision, Evaluation, ModelRef, Winner
 from model_perf.repos import Point
 from model_perf.results import ABTestResult
-from model_perf.stats import ConfidenceInterval, EvaluationsComparison, compare_evaluations, plan_evaluations
+
+if TYPE_CHECKING:
+    from model_perf.stats import EvaluationsComparison
 
 Window = tuple[datetime, datetime]
 
@@ -37,6 +39,8 @@ def design(
     fixed: dict[str, object] = {"metric": metric, "alpha": policy.alpha, "source": "evaluations"}
     if newest is None:
         return fixed | {"n_windows": None, "can_decide": None, "note": "model_a has no evaluation to plan from"}
+    from model_perf.stats import plan_evaluations
+
     plan = plan_evaluations(duration, newest.evaluation_end - newest.evaluation_start, alpha=policy.alpha)
     return fixed | {"n_windows": plan.n_windows, "can_decide": plan.can_decide, "note": plan.reason}
 
@@ -96,6 +100,8 @@ def from_stored(test: ABTest) -> ABTestResult | None:
     stored: Mapping[str, Any] = test.winner_metrics
     if test.decision is None or not stored.keys() >= {*_STORED, "model_a", "model_b", "confidence_interval"}:
         return None
+    from model_perf.stats import ConfidenceInterval
+
     interval, reason = stored["confidence_interval"], test.decision_reason or ""
     return ABTestResult(
         test=test,
@@ -135,6 +141,8 @@ def _has(point: Point, metric: str | None) -> bool:
 def _compare_values(
     common: Sequence[tuple[Point, Point]], metric: str | None, policy: MonitoringPolicy, alpha: object
 ) -> EvaluationsComparison:
+    from model_perf.stats import EvaluationsComparison, compare_evaluations
+
     if metric is None:
         return EvaluationsComparison(
             decision="insufficient_data", reason="no common window has a metric with a known direction", n_windows=0

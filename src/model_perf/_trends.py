@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from uuid import UUID
+from datetime import datetime, timedelta
 
 from model_perf._comparison import newest_per_window
 from model_perf.policy import MonitoringPolicy
 from model_perf.repos import Point
 from model_perf.results import Trend, VersionTrend
-from model_perf.stats import trend
 
-
+_DAY = timedelta(days=1)
 _LARGEST = 1e150
 
 
@@ -22,10 +20,11 @@ def find_trend(
     """The trend of *metric*, or of the policy's primary metric among those that the points have."""
     if metric is None:
         metric = policy.primary_metric(dict.fromkeys(name for point in points for name in point.metrics))
-    by_version: dict[tuple[UUID, int], list[Point]] = {}
+    # By the number of the UUID: the hash of a UUID is a function in Python.
+    by_version: dict[tuple[int, int], list[Point]] = {}
     for point in newest_per_window(points):
         if metric in point.metrics:
-            by_version.setdefault((point.model_id, point.model_version), []).append(point)
+            by_version.setdefault((point.model_id.int, point.model_version), []).append(point)
     series = tuple(_version_trend(version, metric or "", own, policy) for (_, version), own in by_version.items())
     return Trend(metric=metric, since=since, until=until, series=series)
 
@@ -36,9 +35,11 @@ def _within(value: float) -> float:
 
 
 def _version_trend(version: int, metric: str, points: Sequence[Point], policy: MonitoringPolicy) -> VersionTrend:
-    definition = policy.definition(metric)
+    from model_perf.stats import trend
+
+    definition, first = policy.definition(metric), points[0].evaluation_end
     found = trend(
-        [point.evaluation_end for point in points],
+        [(point.evaluation_end - first) / _DAY for point in points],
         [_within(point.metrics[metric]) for point in points],
         higher_is_better=None if definition is None else definition.higher_is_better,
         best=None if definition is None else definition.best,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from model_perf.drift import DriftReport
 from model_perf.records import ABTest, ABTestStatus, Alert, Decision, Evaluation, TrainingRun, Winner
 from model_perf.repos import Point
-from model_perf.stats import ConfidenceInterval, MetricTrend, TrendDirection
+
+if TYPE_CHECKING:
+    from model_perf.stats import ConfidenceInterval, MetricTrend, TrendDirection
 
 
 @frozen(kw_only=True)
@@ -74,6 +77,8 @@ class Trend:
     def _newest(self) -> MetricTrend:
         if self.series:
             return max(self.series, key=lambda one: one.points[-1].evaluation_end).trend
+        from model_perf.stats import MetricTrend
+
         return MetricTrend(direction="insufficient_data", reason="no evaluation in the period has the metric", n=0)
 
     @property

@@ -8,10 +8,10 @@ import random
 import time
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from attrs import evolve
+from attrs import evolve, fields
 from tests.factories import START, make_evaluation, make_evaluations, make_id
 
 from model_perf.drift import EMPTY, DriftReport, PerformanceState, judge_performance, replay
@@ -333,7 +333,20 @@ def test_the_report_survives_json() -> None:
     for report in reports:
         written = json.loads(json.dumps(report.to_dict(), allow_nan=False))
         assert DriftReport.from_dict(written) == report
-        assert (written["drift_detected"], written["drift_type"]) == (report.drift_detected, report.drift_type)
+        assert (written.get("drift_detected"), written["drift_type"]) == (report.drift_detected, report.drift_type)
+
+
+def test_a_written_report_holds_what_has_a_value() -> None:
+    """What is None, empty or a count of zero takes no room; every other key is there."""
+    reports, _ = replay(make_evaluations([*noisy(40, sd=0.06), 20.0]), POLICY)
+    for report in (reports[0], reports[-1], DriftReport.without_evaluations(POLICY)):
+        written: Any = report.to_dict()
+        for record, values in ((report, written), *zip(report.metrics, written.get("metrics", ()), strict=True)):
+            names = [field.name for field in fields(cast(Any, type(record)))]
+            assert {name for name in names if getattr(record, name) not in (None, (), 0)} <= set(values)
+            assert [name for name, value in values.items() if value is None or value == []] == []
+    assert "n_missing" in reports[0].to_dict()["metrics"][0]  # type: ignore[index]
+    assert "n_missing" not in reports[-1].to_dict()["metrics"][0]  # type: ignore[index]
 
 
 def test_a_report_of_a_newer_version_is_read() -> None:

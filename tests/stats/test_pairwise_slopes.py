@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from model_perf.stats import _pairwise_slopes
 from model_perf.stats._pairwise_slopes import PairwiseSlopes
 
-N = 700  # above the size up to which the slopes are kept
+N = 700  # enough for several blocks, and for a middle to be cut out
 
 
 def _all_slopes(times: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -33,11 +33,13 @@ def _series(kind: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return times, values[kind]
 
 
+@pytest.mark.parametrize("largest_kept", [0, N])
 @pytest.mark.parametrize(
     "kind", ["continuous", "mostly equal", "all equal", "heavy tails", "two decimals", "tied times"]
 )
-def test_the_selection_is_exact(kind: str) -> None:
-    """Order statistics found through a sample are those of all slopes, sorted."""
+def test_the_selection_is_exact(kind: str, largest_kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Order statistics, of slopes that are kept and of those found through a sample, are those of all, sorted."""
+    monkeypatch.setattr(_pairwise_slopes, "_KEPT", largest_kept)
     times, values = _series(kind)
     expected = _all_slopes(times, values)
     slopes = PairwiseSlopes(times, values)
@@ -45,6 +47,8 @@ def test_the_selection_is_exact(kind: str) -> None:
     assert slopes.n_pairs == expected.size
     assert slopes.order_statistics(ranks) == expected[ranks].tolist()
     assert slopes.median() == np.median(expected)
+    around = [expected.size // 2 - 1000, expected.size // 2 + 1000]
+    assert slopes.order_statistics(around) == expected[around].tolist()
     assert slopes.statistic == int(np.sign(expected).sum())
 
 
@@ -52,13 +56,14 @@ def test_a_bracket_that_missed_is_widened(monkeypatch: pytest.MonkeyPatch) -> No
     """The answer does not depend on the sample's luck: brackets too narrow to hold it are widened until they do."""
     times, values = _series("continuous")
     expected = _all_slopes(times, values)
+    monkeypatch.setattr(_pairwise_slopes, "_KEPT", 0)
     monkeypatch.setattr(_pairwise_slopes, "_BRACKET_SD", 1e-3)
     ranks = list(range(0, expected.size, expected.size // 50))
     assert PairwiseSlopes(times, values).order_statistics(ranks) == expected[ranks].tolist()
 
 
 def test_few_points_keep_their_slopes() -> None:
-    """Below the limit the same order statistics come from the sorted slopes."""
-    times, values = (array[:200] for array in _series("continuous"))
+    """Slopes too few to cut a middle out of give the same order statistics."""
+    times, values = (array[:100] for array in _series("continuous"))
     expected = _all_slopes(times, values)
-    assert PairwiseSlopes(times, values).order_statistics([0, 99, 5000]) == expected[[0, 99, 5000]].tolist()
+    assert PairwiseSlopes(times, values).order_statistics([0, 99, 4900]) == expected[[0, 99, 4900]].tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from model_perf.drift._losses import metric_value, relative_degradation, smallest_that_matters
 from model_perf.drift._prediction import Prediction
@@ -12,7 +13,9 @@ from model_perf.drift._report import VERDICTS, BaselineWindow, DriftReport, Metr
 from model_perf.drift._student import t_quantile
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Evaluation, Verdict
-from model_perf.stats import ConfidenceInterval
+
+if TYPE_CHECKING:
+    from model_perf.stats import ConfidenceInterval
 
 
 def check_metric(reading: Reading, policy: MonitoringPolicy, *, n_metrics: int, is_in_sample: bool) -> MetricCheck:
@@ -104,6 +107,8 @@ def _confidence_interval(reading: Reading, policy: MonitoringPolicy) -> Confiden
     prediction = reading.prediction
     if prediction is None:
         return None
+    from model_perf.stats import ConfidenceInterval
+
     difference = reading.log_loss - reading.baseline.mean
     reach = t_quantile(0.5 * policy.alpha, prediction.df) * prediction.standard_error
     return ConfidenceInterval(

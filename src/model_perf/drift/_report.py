@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import frozen
+from attrs import NOTHING, fields, frozen
 
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Verdict
-from model_perf.stats import ConfidenceInterval
+
+if TYPE_CHECKING:
+    from model_perf.stats import ConfidenceInterval
 
 Direction = Literal["higher_is_better", "lower_is_better"]
 DriftType = Literal["concept_drift", "data_drift", "no_drift", "insufficient_data"]
@@ -184,19 +186,23 @@ class DriftReport:
         )
 
     def to_dict(self) -> dict[str, object]:
-        """A JSON object, times as ISO 8601; `from_dict` reads it back."""
+        """A JSON object, times as ISO 8601, without what is None, empty or its default; `from_dict` reads it back."""
         report = _as_json(self)
-        report["metrics"] = [_check_as_json(check) for check in self.metrics]
-        report["drift_types"] = list(self.drift_types)
-        report["notes"] = list(self.notes)
-        report["drift_detected"] = self.drift_detected
+        if self.metrics:
+            report["metrics"] = [_check_as_json(check) for check in self.metrics]
+        for name in ("drift_types", "notes"):
+            if name in report:
+                report[name] = list(getattr(self, name))
+        if self.drift_detected is not None:
+            report["drift_detected"] = self.drift_detected
         report["drift_type"] = self.drift_type
         return report
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> DriftReport:
         """The report that `to_dict` wrote; keys of newer versions are passed over."""
-        known = {name: data[name] for name in _names(cls) if name in data}
+        known = _known(cls, data)
+        known.setdefault("drift_score", None)
         known["metrics"] = tuple(_check_from_json(check) for check in data.get("metrics", ()))
         for name in ("drift_types", "notes"):
             known[name] = tuple(data.get(name, ()))
@@ -205,29 +211,41 @@ class DriftReport:
         return cls(**known)
 
 
-def _names(cls: type) -> tuple[str, ...]:
-    return tuple(name for name in cast(Any, cls).__slots__ if name != "__weakref__")
+_DEFAULTS: dict[type, dict[str, object]] = {
+    cls: {field.name: None if field.default is NOTHING else field.default for field in fields(cls)}
+    for cls in (BaselineWindow, MetricCheck, DriftReport)
+}
 
 
 def _as_json(record: MetricCheck | DriftReport | BaselineWindow) -> dict[str, object]:
-    values = ((name, getattr(record, name)) for name in _names(type(record)))
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values}
+    found = {}
+    for name, default in _DEFAULTS[type(record)].items():
+        value = getattr(record, name)
+        if value is not None and value != default:
+            found[name] = value.isoformat() if isinstance(value, datetime) else value
+    return found
+
+
+def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: data[name] for name in _DEFAULTS[cls] if name in data}
 
 
 def _check_as_json(check: MetricCheck) -> dict[str, object]:
     record = _as_json(check)
-    record["baseline"] = None if check.baseline is None else _as_json(check.baseline)
-    interval = check.confidence_interval
-    record["confidence_interval"] = None if interval is None else {"low": interval.low, "high": interval.high}
+    if check.baseline is not None:
+        record["baseline"] = _as_json(check.baseline)
+    if check.confidence_interval is not None:
+        record["confidence_interval"] = {"low": check.confidence_interval.low, "high": check.confidence_interval.high}
     return record
 
 
 def _check_from_json(data: Mapping[str, Any]) -> MetricCheck:
-    known = {name: data[name] for name in _names(MetricCheck) if name in data}
-    if known.get("confidence_interval"):
-        known["confidence_interval"] = ConfidenceInterval(**known["confidence_interval"])
-    if known.get("baseline"):
-        baseline = known["baseline"]
+    from model_perf.stats import ConfidenceInterval
+
+    known = _known(MetricCheck, data)
+    if interval := data.get("confidence_interval"):
+        known["confidence_interval"] = ConfidenceInterval(**interval)
+    if baseline := data.get("baseline"):
         known["baseline"] = BaselineWindow(
             n=baseline["n"],
             start=datetime.fromisoformat(baseline["start"]),

@@ -11,13 +11,16 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
-from importlib.resources import files
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from model_perf._validation import as_text
 from model_perf.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
@@ -36,7 +39,7 @@ def quote_schema(schema: str) -> str:
 @cache
 def load_queries(stem: str, schema: str) -> Mapping[str, str]:
     """The queries of ``<stem>.sql`` by name, for one schema."""
-    text = files(__package__).joinpath(f"{stem}.sql").read_text(encoding="utf-8")
+    text = _folder().joinpath(f"{stem}.sql").read_text(encoding="utf-8")
     parts = _NAME.split(text)[1:]
     names, bodies = parts[::2], parts[1::2]
     if len(set(names)) != len(names):
@@ -85,9 +88,15 @@ class Migration:
 @cache
 def load_migrations() -> tuple[Migration, ...]:
     """All migrations, oldest first."""
-    folder = files(__package__).joinpath("migrations")
+    folder = _folder().joinpath("migrations")
     found = [entry for entry in folder.iterdir() if re.fullmatch(r"\d{4}_\w+\.sql", entry.name)]
     return tuple(
         Migration(version=int(entry.name[:4]), name=entry.name[5:-4], text=entry.read_text(encoding="utf-8"))
         for entry in sorted(found, key=lambda entry: entry.name)
     )
+
+
+def _folder() -> Traversable:
+    from importlib.resources import files  # an archiver of zip files and more comes with it
+
+    return files(__package__)

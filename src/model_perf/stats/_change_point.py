@@ -101,7 +101,7 @@ def change_point_of(series: Series, alpha: float) -> ChangePoint | None:
     gain = partial**2 * n / (before * (n - before))  # what a step there takes off the squared error
     allowed = slice(_MIN_SEGMENT - 1, n - _MIN_SEGMENT)
     split = int(np.argmax(gain[allowed])) + _MIN_SEGMENT
-    residuals = _residuals(ranks, split)
+    residuals = _residuals(ranks, split, float(partial[split - 1]))
     autocorrelation = residual_autocorrelation(residuals, fitted=_FITTED, scale=float(n))
     factor = autocorrelation_factor(autocorrelation, n)
     low, high = _interval(gain, split, float(residuals @ residuals) / (n - 2) * factor, alpha)
@@ -122,8 +122,12 @@ def _centred_ranks(values: Floats) -> Floats:
     return (places - values.size) / 2.0
 
 
-def _residuals(ranks: Floats, split: int) -> Floats:
-    return np.concatenate((ranks[:split] - ranks[:split].mean(), ranks[split:] - ranks[split:].mean()))
+def _residuals(ranks: Floats, split: int, total: float) -> Floats:
+    """About the two levels; the centred ranks before the split sum to `total`, so those after it to -`total`."""
+    residuals = ranks.copy()
+    residuals[:split] -= total / split
+    residuals[split:] += total / (ranks.size - split)
+    return residuals
 
 
 def _pettitt_pvalue(statistic: float, n: int, factor: float) -> float:

@@ -1,9 +1,9 @@
 """The slopes between all pairs of points, and their order statistics: the ground of Theil-Sen and Mann-Kendall.
 
-Up to `_DENSE` points the slopes are kept, sorted. Beyond that n (n - 1) / 2 of them would fill the memory (10,000
-points: 400 MB), so an order statistic is found as in Floyd and Rivest's SELECT: a random sample of slopes brackets
-it, one sweep over all pairs counts what lies below the bracket and keeps what lies inside. The answer is exact,
-whatever the sample; a bracket that missed is widened.
+Up to `_KEPT` points the slopes are kept, and partitioned. Beyond that n (n - 1) / 2 of them would fill the memory
+(10,000 points: 400 MB), so an order statistic is found as in Floyd and Rivest's SELECT: a random sample of slopes
+brackets it, one sweep over all pairs counts what lies below the bracket and keeps what lies inside. The answer is
+exact, whatever the sample; a bracket that missed is widened.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ import numpy as np
 
 from model_perf.stats._series import Floats
 
-_DENSE = 512
+_KEPT = 2048
+_BLOCK = 64
+_UNCUT = 8192
+_MIDDLE = (0.4, 0.6)
 _SAMPLE = 1 << 16
 _BRACKET_SD = 6.0
 
@@ -34,36 +37,37 @@ class PairwiseSlopes:
     def __init__(self, times: Floats, values: Floats) -> None:
         self._times, self._values = times, values
         self._tied_times = bool((times[1:] == times[:-1]).any())
-        self._sorted = _dense(times, values) if times.size <= _DENSE else None
-        if self._sorted is not None:
-            self.n_pairs = self._sorted.size
-            self.statistic = _sign_sum(self._sorted)
-        else:
-            self.n_pairs, self.statistic = self._count()
+        self._kept = _Kept(np.concatenate(list(self._blocks()))) if times.size <= _KEPT else None
+        self.n_pairs, self.statistic = self._count()
 
     def order_statistics(self, ranks: Sequence[int]) -> list[float]:
         """The slopes of the given ranks, 0 for the lowest; ranks ascending."""
-        if self._sorted is not None:
-            return [float(self._sorted[rank]) for rank in ranks]
-        return self._select(ranks)
+        return self._select(ranks) if self._kept is None else self._kept.find(ranks)
 
     def median(self) -> float:
         low, high = self.order_statistics([(self.n_pairs - 1) // 2, self.n_pairs // 2])
         return 0.5 * (low + high)
 
-    def _by_lag(self) -> Iterator[Floats]:
+    def _blocks(self) -> Iterator[Floats]:
+        """All slopes, those of `_BLOCK` points with all later ones at a time."""
         times, values = self._times, self._values
-        for lag in range(1, times.size):
-            distances = times[lag:] - times[:-lag]
-            rises = values[lag:] - values[:-lag]
-            if self._tied_times:
-                apart = distances > 0.0
-                distances, rises = distances[apart], rises[apart]
-            yield np.divide(rises, distances, out=rises)
+        for start in range(0, times.size, _BLOCK):
+            block, later = slice(start, start + _BLOCK), slice(start + _BLOCK, None)
+            yield _within(times[block], values[block])
+            if start + _BLOCK < times.size:
+                yield self._across(block, later)
+
+    def _across(self, block: slice, later: slice) -> Floats:
+        distances = self._times[later] - self._times[block, None]
+        rises = self._values[later] - self._values[block, None]
+        if self._tied_times:
+            apart = distances > 0.0
+            distances, rises = distances[apart], rises[apart]
+        return np.divide(rises, distances, out=rises).ravel()
 
     def _count(self) -> tuple[int, int]:
         n_pairs = statistic = 0
-        for slopes in self._by_lag():
+        for slopes in self._blocks() if self._kept is None else [self._kept.slopes]:
             n_pairs += slopes.size
             statistic += _sign_sum(slopes)
         return n_pairs, statistic
@@ -90,11 +94,37 @@ class PairwiseSlopes:
 
     def _sweep(self, ranks: Sequence[int], brackets: list[tuple[float, float]]) -> list[float | None]:
         cells = [_Cell(low, high) for low, high in dict.fromkeys(brackets)]
-        for slopes in self._by_lag():
+        for slopes in self._blocks():
             for cell in cells:
                 cell.add(slopes)
         by_bracket = {(cell.low, cell.high): cell for cell in cells}
         return [by_bracket[bracket].find(rank) for rank, bracket in zip(ranks, brackets, strict=True)]
+
+
+class _Kept:
+    """All slopes; of many, those in the middle, where the median and most intervals lie, are cut out at first use."""
+
+    def __init__(self, slopes: Floats) -> None:
+        self.slopes = slopes
+        self._middle: tuple[int, Floats] | None = None
+
+    def find(self, ranks: Sequence[int]) -> list[float]:
+        self._middle = self._middle or self._cut_out()
+        first, slopes = self._middle
+        if ranks[0] < first or ranks[-1] >= first + slopes.size:
+            first, slopes = 0, self.slopes
+        positions = [rank - first for rank in ranks]
+        slopes.partition(sorted(set(positions)))
+        return [float(slopes[position]) for position in positions]
+
+    def _cut_out(self) -> tuple[int, Floats]:
+        """How many slopes lie below the middle, and those in it; the ends are a sample's, whose luck costs but time."""
+        if self.slopes.size <= _UNCUT:
+            return 0, self.slopes
+        sample = np.sort(self.slopes[:: self.slopes.size // 1024])
+        low, high = (sample[int(fraction * sample.size)] for fraction in _MIDDLE)
+        inside = (self.slopes >= low) & (self.slopes <= high)
+        return int(np.count_nonzero(self.slopes < low)), self.slopes[inside]
 
 
 class _Cell:
@@ -124,11 +154,10 @@ class _Cell:
         return float(np.partition(inside, position)[position]) if position < inside.size else self.high
 
 
-def _dense(times: Floats, values: Floats) -> Floats:
+def _within(times: Floats, values: Floats) -> Floats:
     distances = times - times[:, None]
     later = distances > 0.0
-    slopes = (values - values[:, None])[later] / distances[later]
-    slopes.sort()
+    slopes: Floats = (values - values[:, None])[later] / distances[later]
     return slopes
 
 
