@@ -20,6 +20,7 @@ ROOM_OF = {
     "policy": "policy",
     "aggregates": "aggregates",
     "evaluation": "evaluation",
+    "_predictions": "evaluation",
     "stats": "stats",
     "drift": "drift",
     "sql": "sql",

@@ -18,22 +18,17 @@ from attrs import frozen
 from numpy.typing import ArrayLike, NDArray
 
 from model_perf import _validation as check
+from model_perf._predictions import Floats, Labels, as_floats, as_label_pair, check_lengths
 from model_perf.errors import InvalidInputError, TooFewObservationsError
 
 Task = Literal["regression", "classification"]
 Average = Literal["binary", "macro", "weighted", "micro"]
 Label: TypeAlias = int | float | str | bool
 
-_Floats: TypeAlias = NDArray[np.float64]
-_Labels: TypeAlias = NDArray[np.int64] | NDArray[np.str_]
 _Truth: TypeAlias = NDArray[np.bool_]
 _Terms: TypeAlias = Mapping[str, tuple[NDArray[np.generic], ...]]
 
-LARGEST = 1e150
-"""Beyond it the square of a value is no longer a 64-bit float."""
-
 _EPSILON = float(np.finfo(np.float64).eps)
-_INT64_MAX = 2**63 - 1
 _MAX_BLOCKS = 10_000
 _MIN_BLOCKS = 20
 _MAX_DRAWS = 1 << 20
@@ -173,7 +168,7 @@ def classification_metrics(
     (1.0, 0.667, 0.75)
     """
     check.as_choice(average, "average", ("binary", "macro", "weighted", "micro"))
-    truth, prediction = _as_label_pair(y_true, y_pred)
+    truth, prediction = as_label_pair(y_true, y_pred)
     if average == "binary":
         is_true, is_predicted = _as_binary(truth, prediction, positive)
         score = None if y_score is None else _as_score(y_score, is_true)
@@ -268,84 +263,7 @@ def bootstrap_interval(
     )
 
 
-def _as_vector(values: ArrayLike, argument: str) -> NDArray[np.generic]:
-    if np.ma.is_masked(values):
-        raise InvalidInputError(argument, "has masked entries; leave them out of y_true and y_pred alike")
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        raise InvalidInputError(argument, "is ragged; give one value per row") from None
-    if array.ndim != 1:
-        raise InvalidInputError(argument, f"has the shape {array.shape}; give one dimension, as in numpy.ravel(y)")
-    if not array.size:
-        raise InvalidInputError(argument, "is empty; a window without rows has no evaluation")
-    return array
-
-
-def _as_floats(values: ArrayLike, argument: str) -> _Floats:
-    array = _as_vector(values, argument)
-    if array.dtype.kind not in "iuf":
-        raise InvalidInputError(argument, f"holds {array.dtype}, not numbers; convert with y.astype(float)")
-    floats = array.astype(np.float64, copy=False)
-    # NaN spreads to both ends, and fails every comparison.
-    if not -LARGEST <= floats.min() <= floats.max() <= LARGEST:
-        first = int(np.argmin(np.abs(floats) <= LARGEST))
-        raise InvalidInputError(
-            argument,
-            f"holds {floats[first]} at position {first}; give finite numbers within +-{LARGEST:g} "
-            "and leave out the rows without one",
-        )
-    return floats
-
-
-def _check_lengths(truth: NDArray[np.generic], other: NDArray[np.generic], argument: str) -> None:
-    if truth.size != other.size:
-        raise InvalidInputError(argument, f"has {other.size} rows and y_true has {truth.size}; give one per row")
-
-
-def _as_label_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[_Labels, _Labels]:
-    truth, prediction = _as_labels(y_true, "y_true"), _as_labels(y_pred, "y_pred")
-    _check_lengths(truth, prediction, "y_pred")
-    if truth.dtype.kind != prediction.dtype.kind:
-        raise InvalidInputError("y_pred", "holds labels of another kind (text or number) than y_true; use the same")
-    return truth, prediction
-
-
-def _as_labels(values: ArrayLike, argument: str) -> _Labels:
-    """Labels as 64-bit integers or as text."""
-    array = _as_vector(values, argument)
-    if array.dtype.kind in "OT":
-        array = _typed(array, argument)
-    if array.dtype.kind == "U":
-        return array.astype(np.str_, copy=False)
-    if array.dtype.kind == "f":
-        _check_whole(array.astype(np.float64), argument)
-    elif array.dtype.kind not in "biu":
-        raise InvalidInputError(argument, f"holds {array.dtype}, not labels; give integers, booleans or text")
-    if array.dtype == np.uint64 and array.max() > np.uint64(_INT64_MAX):
-        raise InvalidInputError(argument, "holds labels of 2^63 and more; number the classes from 0")
-    return array.astype(np.int64, copy=False)
-
-
-def _typed(array: NDArray[np.generic], argument: str) -> NDArray[np.generic]:
-    """Python objects, all of one type, as an array of that type."""
-    items: list[object] = array.tolist()
-    for kind in (str, (bool, np.bool_), (int, np.integer)):
-        if all(isinstance(item, kind) for item in items):
-            return np.array(items)
-    other = next((item for item in items if not isinstance(item, str | int)), "text and numbers together")
-    raise InvalidInputError(argument, f"holds {other!r}; give labels of one kind, and leave out rows without one")
-
-
-def _check_whole(floats: _Floats, argument: str) -> None:
-    whole = (np.abs(floats) < 2.0**53) & (floats == np.floor(floats))
-    if not whole.all():
-        bad = floats[int(np.argmin(whole))]
-        mend = "leave out rows without a label" if not math.isfinite(bad) else "probabilities belong to y_score"
-        raise InvalidInputError(argument, f"holds {bad}, which is no class label; {mend}")
-
-
-def _classes(labels: _Labels) -> NDArray[np.generic]:
+def _classes(labels: Labels) -> NDArray[np.generic]:
     """The labels that occur; two are found without sorting."""
     if labels.dtype.kind != "U":
         ends = labels[[int(labels.argmin()), int(labels.argmax())]]
@@ -354,7 +272,7 @@ def _classes(labels: _Labels) -> NDArray[np.generic]:
     return np.unique(labels)
 
 
-def _as_binary(truth: _Labels, prediction: _Labels, positive: Label | None) -> tuple[_Truth, _Truth]:
+def _as_binary(truth: Labels, prediction: Labels, positive: Label | None) -> tuple[_Truth, _Truth]:
     classes = np.union1d(_classes(truth), _classes(prediction))
     if classes.size > 2:
         raise InvalidInputError(
@@ -377,7 +295,7 @@ def _positive(classes: NDArray[np.generic], positive: Label | None) -> Label:
     return positive
 
 
-def _averaged_metrics(truth: _Labels, prediction: _Labels, average: Average) -> dict[str, float]:
+def _averaged_metrics(truth: Labels, prediction: Labels, average: Average) -> dict[str, float]:
     same = truth == prediction
     accuracy = float(np.count_nonzero(same)) / truth.size
     if average == "micro":  # every row has one label and one prediction, so all of them are the accuracy
@@ -402,13 +320,13 @@ def _weighted_mean(
     return float(np.average(numerator[counts] / denominator[counts], weights=weights[counts]))
 
 
-def _as_score(y_score: ArrayLike, is_true: _Truth) -> _Floats:
-    score = _as_floats(y_score, "y_score")
-    _check_lengths(is_true, score, "y_score")
+def _as_score(y_score: ArrayLike, is_true: _Truth) -> Floats:
+    score = as_floats(y_score, "y_score")
+    check_lengths(is_true, score, "y_score")
     return score
 
 
-def _roc_auc(is_true: _Truth, score: _Floats) -> dict[str, float]:
+def _roc_auc(is_true: _Truth, score: Floats) -> dict[str, float]:
     """Share of the pairs (positive, negative) that the score orders rightly; a tie counts half."""
     n_true = np.count_nonzero(is_true)
     n_false = is_true.size - n_true
@@ -425,11 +343,11 @@ def _roc_auc(is_true: _Truth, score: _Floats) -> dict[str, float]:
 
 
 def _regression_terms(y_true: ArrayLike, y_pred: ArrayLike) -> _Terms:
-    truth, prediction = _as_floats(y_true, "y_true"), _as_floats(y_pred, "y_pred")
-    _check_lengths(truth, prediction, "y_pred")
+    truth, prediction = as_floats(y_true, "y_true"), as_floats(y_pred, "y_pred")
+    check_lengths(truth, prediction, "y_pred")
     error = np.abs(truth - prediction)
     squared, one = error * error, np.ones(truth.size)
-    terms: dict[str, tuple[_Floats, ...]] = {"rmse": (squared, one), "mae": (error, one)}
+    terms: dict[str, tuple[Floats, ...]] = {"rmse": (squared, one), "mae": (error, one)}
     if truth.all():
         terms["mape"] = (error / np.maximum(np.abs(truth), _EPSILON), one)
     # Not by the variance: that of equal numbers is often not 0 after rounding.
@@ -439,7 +357,7 @@ def _regression_terms(y_true: ArrayLike, y_pred: ArrayLike) -> _Terms:
     return terms
 
 
-def _binary_terms(is_true: _Truth, is_predicted: _Truth, is_correct: _Truth, score: _Floats | None) -> _Terms:
+def _binary_terms(is_true: _Truth, is_predicted: _Truth, is_correct: _Truth, score: Floats | None) -> _Terms:
     hit, one = is_true & is_predicted, np.ones(is_true.size)
     terms: dict[str, tuple[NDArray[np.generic], ...]] = {
         "precision": (hit, is_predicted),
@@ -457,7 +375,7 @@ def _binary_terms(is_true: _Truth, is_predicted: _Truth, is_correct: _Truth, sco
 def _classification_terms(
     y_true: ArrayLike, y_pred: ArrayLike, y_score: ArrayLike | None, positive: Label | None
 ) -> _Terms:
-    truth, prediction = _as_label_pair(y_true, y_pred)
+    truth, prediction = as_label_pair(y_true, y_pred)
     is_true, is_predicted = _as_binary(truth, prediction, positive)
     score = None if y_score is None else _as_score(y_score, is_true)
     return _binary_terms(is_true, is_predicted, truth == prediction, score)
@@ -471,7 +389,7 @@ def _metrics(terms: _Terms) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
-def _combine(metric: str, sums: _Floats) -> _Floats:
+def _combine(metric: str, sums: Floats) -> Floats:
     """The metric from the sums of its terms, shape (terms, resamples); not finite where it is undefined."""
     with np.errstate(divide="ignore", invalid="ignore"):
         if metric == "r_squared":
@@ -479,11 +397,11 @@ def _combine(metric: str, sums: _Floats) -> _Floats:
             # At the rounding of its two parts the difference holds nothing.
             total = centred_squared - centred**2 / n
             return np.where(total > 1e-12 * centred_squared, 1.0 - squared / total, np.nan)
-        ratio: _Floats = sums[0] / sums[1]
+        ratio: Floats = sums[0] / sums[1]
         return np.sqrt(ratio) if metric == "rmse" else ratio
 
 
-def _block_sums(terms: tuple[NDArray[np.generic], ...], block_length: int | None) -> tuple[_Floats, int]:
+def _block_sums(terms: tuple[NDArray[np.generic], ...], block_length: int | None) -> tuple[Floats, int]:
     n = terms[0].size
     length = -(-n // _MAX_BLOCKS) if block_length is None else check.as_int(block_length, "block_length", low=1)
     starts = np.arange(0, n, length)
@@ -494,7 +412,7 @@ def _block_sums(terms: tuple[NDArray[np.generic], ...], block_length: int | None
     return np.stack([np.add.reduceat(term, starts, dtype=np.float64) for term in terms]), length
 
 
-def _resampled_sums(blocks: _Floats, n_resamples: int, seed: int) -> list[_Floats]:
+def _resampled_sums(blocks: Floats, n_resamples: int, seed: int) -> list[Floats]:
     rng = np.random.default_rng(check.as_int(seed, "seed"))
     n_blocks = blocks.shape[1]
     step = max(1, _MAX_DRAWS // n_blocks)
