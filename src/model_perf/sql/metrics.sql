@@ -147,11 +147,13 @@ FROM {schema}.model_performance_metrics e
 WHERE e.model_id = $1 AND e.model_version = $2 AND e.machine_id = $3 AND e.evaluation_date = $4 AND e.id = $5
 
 -- name: fetch_latest
--- $1 model_id, $2 model_version, $3 machine_id
+-- $1 model_id, $2 model_version, $3 machine_id; of those with the latest date the one that was recorded last
 SELECT {columns}
 FROM {schema}.model_performance_metrics e
-WHERE e.model_id = $1 AND e.model_version = $2 AND e.machine_id = $3
-ORDER BY e.evaluation_date DESC, e.created_at DESC, e.id DESC
+WHERE e.model_id = $1 AND e.model_version = $2 AND e.machine_id = $3 AND e.evaluation_date = (
+    SELECT max(p.evaluation_date) FROM {schema}.model_performance_metrics p
+    WHERE p.model_id = $1 AND p.model_version = $2 AND p.machine_id = $3)
+ORDER BY e.created_at DESC, e.id DESC
 LIMIT 1
 
 -- name: list_latest
@@ -167,7 +169,7 @@ LEFT JOIN LATERAL (
     CROSS JOIN LATERAL (
         SELECT p.* FROM {schema}.model_performance_metrics p
         WHERE p.model_id = m.model_id AND p.model_version = m.model_version AND p.machine_id = m.machine_id
-        ORDER BY p.evaluation_date DESC, p.created_at DESC, p.id DESC LIMIT 1
+        ORDER BY p.evaluation_date DESC, p.id DESC LIMIT 1
     ) l
     WHERE m.machine_id = slot.machine_id AND m.model_type = slot.model_type
     ORDER BY l.evaluation_date DESC, m.model_version DESC, l.id DESC LIMIT 1

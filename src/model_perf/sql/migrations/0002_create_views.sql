@@ -7,14 +7,15 @@ SELECT DISTINCT ON (m.machine_id, m.model_type)
     e.r_squared, e.rmse, e.mae, e.mape, e.precision, e.recall, e.f1_score, e.metrics,
     e.verdict, e.drift_detected, e.drift_score, e.drift_threshold
 FROM {schema}.models m
--- One index probe per deployment; DISTINCT ON over the evaluations would read them all.
+-- One index probe per deployment; DISTINCT ON over the evaluations would read them all. Of equal dates the largest id
+-- is shown, which is the last recorded where the library makes the ids.
 CROSS JOIN LATERAL (
     SELECT p.id, p.evaluation_date, p.evaluation_start, p.evaluation_end, p.sample_count, p.data_completeness,
            p.r_squared, p.rmse, p.mae, p.mape, p.precision, p.recall, p.f1_score, p.metrics,
            p.verdict, p.drift_detected, p.drift_score, p.drift_threshold
     FROM {schema}.model_performance_metrics p
     WHERE p.model_id = m.model_id AND p.model_version = m.model_version AND p.machine_id = m.machine_id
-    ORDER BY p.evaluation_date DESC, p.created_at DESC, p.id DESC
+    ORDER BY p.evaluation_date DESC, p.id DESC
     LIMIT 1
 ) e
 LEFT JOIN LATERAL (
