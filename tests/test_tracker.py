@@ -134,7 +134,7 @@ async def test_the_date_is_the_windows_end(bound: ModelPerformanceTracker) -> No
 
 
 async def test_the_policy_can_ask_for_retraining(tracker: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
-    """With retrain_on the critical evaluation brings its alert and its run; a second one finds the same run."""
+    """With retrain_on a new alert brings its run; repeats of the alert open none, the run may be over or not."""
     retraining = ModelPerformanceTracker(
         pool, schema=tracker.schema, policy=MonitoringPolicy(retrain_on=("critical",), max_attempts=5)
     )
@@ -143,7 +143,9 @@ async def test_the_policy_can_ask_for_retraining(tracker: ModelPerformanceTracke
     assert first.training_run is not None
     assert (first.training_run.trigger_type, first.training_run.max_attempts) == ("degradation", 5)
     assert (first.training_run.machine_id, first.training_run.model_type) == (REF.machine_id, "baseline")
-    assert second.training_run == first.training_run
+    await tracker.training.cancel(first.training_run.id)
+    third = await record(retraining, 14, BAD)
+    assert (second.training_run, third.training_run) == (None, None)
     assert await count_rows(pool, tracker.schema, "model_training_history") == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,9 @@ from uuid import UUID
 
 from model_perf.errors import InvalidInputError
 from model_perf.policy import MonitoringPolicy
-from model_perf.records import ABTest, Decision, Evaluation, ModelRef, Winner
+from model_perf.records import ABTest, Decision, Evaluation, ModelRef
 from model_perf.repos import Point
+from model_perf.repos.ab_tests import WINNERS
 from model_perf.results import ABTestResult
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ _STORED = (
     *("metric", "confidence", "effect", "statistic", "pvalue"),
     *("n_windows", "n_evaluations_a", "n_evaluations_b"),
 )
-
-WINNERS: dict[Decision, Winner] = {"superior_a": "model_a", "superior_b": "model_b"}
 
 
 def design(
@@ -41,17 +41,37 @@ def design(
         return fixed | {"n_windows": None, "can_decide": None, "note": "model_a has no evaluation to plan from"}
     from model_perf.stats import plan_evaluations
 
-    plan = plan_evaluations(duration, newest.evaluation_end - newest.evaluation_start, alpha=policy.alpha)
-    return fixed | {"n_windows": plan.n_windows, "can_decide": plan.can_decide, "note": plan.reason}
+    window = newest.evaluation_end - newest.evaluation_start
+    plan = plan_evaluations(duration, window, alpha=policy.alpha)
+    return fixed | {
+        "n_windows": plan.n_windows,
+        "window_s": window.total_seconds(),
+        "can_decide": plan.can_decide,
+        "note": plan.reason,
+    }
+
+
+def is_due(result: ABTestResult, now: datetime) -> bool:
+    """Whether a look may conclude the test: over, and its last windows evaluated or given up."""
+    return now >= result.test.test_end and not _is_waiting(result.test, result.n_windows, now)
+
+
+def _is_waiting(test: ABTest, n_windows: int, now: datetime) -> bool:
+    """Windows end with the test, so their evaluations come after it: one window's length is left for them."""
+    planned, length = test.design.get("n_windows"), test.design.get("window_s")
+    if not isinstance(planned, int) or not isinstance(length, int | float):
+        return False
+    return n_windows < planned and (now - test.test_end).total_seconds() < length
 
 
 def newest_per_window(points: Iterable[Point]) -> list[Point]:
     """One point per version and window: the one of the latest date, of equal ones that recorded last.
 
-    Late labels are evaluated again; `model_perf.drift.replay` counts the same ones.
+    Late labels are evaluated again; `model_perf.drift.replay` counts the same ones. No samples carry no weight.
     """
     newest: dict[tuple[UUID, int, Window], Point] = {}
-    for point in sorted(points, key=lambda p: (p.evaluation_date, p.created_at, p.id)):
+    weighty = (point for point in points if point.sample_count != 0)
+    for point in sorted(weighty, key=lambda p: (p.evaluation_date, p.created_at, p.id)):
         newest[point.model_id, point.model_version, (point.evaluation_start, point.evaluation_end)] = point
     return sorted(newest.values(), key=lambda p: (p.evaluation_end, p.id))
 
@@ -71,7 +91,8 @@ def compare(test: ABTest, points: Sequence[Point], policy: MonitoringPolicy, now
         winner=WINNERS.get(decision, "no_winner"),
         reason=reason,
         recommendation=_recommendation(decision, test, reason),
-        confidence=0.0 if found.pvalue is None else 1.0 - found.pvalue,
+        # Before the end the p-value is that of a peek, which nobody may trust.
+        confidence=0.0 if found.pvalue is None or now < test.test_end else 1.0 - found.pvalue,
         effect=found.effect,
         confidence_interval=found.confidence_interval,
         statistic=found.statistic,
@@ -163,6 +184,8 @@ def _decision(test: ABTest, found: EvaluationsComparison, now: datetime) -> tupl
         return "undecided", f"cancelled: {test.decision_reason or 'no reason given'}"
     if now < test.test_end:
         return "undecided", f"runs until {test.test_end.isoformat()} and decides then, once; so far: {found.reason}"
+    if test.test_status == "running" and _is_waiting(test, found.n_windows, now):
+        return "undecided", f"waits for the last windows to be evaluated; so far: {found.reason}"
     return found.decision, found.reason
 
 
@@ -172,14 +195,19 @@ def _recommendation(decision: Decision, test: ABTest, reason: str) -> str:
         "superior_b": f"Switch to model_b (version {test.model_b.model_version})",
         "insufficient_data": "Keep model_a, and test again with more common windows",
     }
-    default = "Wait for the end of the test" if test.test_status == "running" else "Keep model_a: no difference found"
+    if test.test_status == "running":
+        default = "Wait for the end of the test"
+    elif test.decided_at is not None and test.decided_at < test.test_end:
+        default = "Keep model_a: nothing was decided"
+    else:
+        default = "Keep model_a: no difference found"
     return f"{advice.get(decision, default)} ({reason})"
 
 
 def _means(points: Sequence[Point]) -> dict[str, float]:
     names = dict.fromkeys(name for point in points for name in point.metrics)
     return {
-        name: sum(values) / len(values)
+        name: math.fsum(value / len(values) for value in values)
         for name in names
         if (values := [point.metrics[name] for point in points if name in point.metrics])
     }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from attrs import evolve
 
-from model_perf.drift import DriftReport, PerformanceState, judge_performance, restart_chart
+from model_perf.drift import DriftReport, PerformanceState, judge_performance, replay, restart_chart
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Evaluation, ModelRef, new_id
 from model_perf.repos._judged import Judgement, StoredState
@@ -31,6 +31,19 @@ def judge_evaluation(
         alerts=[_alert_row(evaluation.ref, report, evaluation.created_at)] if is_critical else (),
         runs=[_run_row(report, policy)] if retrains else (),
     )
+
+
+def replay_stored(
+    history: Sequence[Evaluation], stored: StoredState, policy: MonitoringPolicy
+) -> tuple[list[DriftReport], Mapping[str, object]]:
+    """The verdicts on a whole history and the state after it; the charts restart where they were restarted."""
+    reports, state = replay(
+        history,
+        policy,
+        training_data_end=stored.training_data_end,
+        restarted_after=PerformanceState.from_dict(stored.state).restarted_after,
+    )
+    return reports, state.to_dict()
 
 
 def restart_charts(state: Mapping[str, object]) -> Mapping[str, object]:

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import asyncpg
 
-from model_perf.errors import StorageError
+from model_perf.errors import InvalidInputError, StorageError
 from model_perf.sql._connection import Pool
 
 
@@ -45,7 +45,9 @@ async def open_pool(dsn: str | None, min_size: int, max_size: int) -> Pool:
     """A pool of our own; what is wrong with the DSN or the server is said at once."""
     try:
         pool: Pool = await asyncpg.create_pool(dsn, min_size=min_size, max_size=max_size)
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except ValueError as error:
+        raise InvalidInputError("dsn", f"{error}; give a connection URI, and sizes of the pool above 0") from error
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise StorageError(f"no connection to PostgreSQL: {error}", retry_safe=True) from error
     return pool
 

@@ -135,7 +135,8 @@ class MonitoringPolicy:
     max_autocorrelation : float, default 0.9
         The chart assumes no more lag-1 autocorrelation than this.
     retrain_on : tuple of str, default ()
-        Verdicts that open a training run by themselves: ``("critical",)`` switches it on.
+        Verdicts whose new alert opens a training run by itself: ``("critical",)`` switches it on. The alert's repeats
+        open no further run.
     max_attempts : int, default 3
         Times that a training run is tried.
     """
@@ -163,7 +164,7 @@ class MonitoringPolicy:
         check.as_float(self.max_autocorrelation, "max_autocorrelation", low=0.0, high=0.95)
         check.as_int(self.max_attempts, "max_attempts", low=1, high=100)
         for verdict in self.retrain_on:
-            check.as_choice(verdict, "retrain_on", ("warning", "critical"))
+            check.as_choice(verdict, "retrain_on", ("critical",))
 
     def definition(self, metric: str) -> MetricDefinition | None:
         """How the metric is judged, or None where nobody has said which direction is good."""

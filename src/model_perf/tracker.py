@@ -19,11 +19,18 @@ from numpy.typing import ArrayLike
 
 from model_perf import _comparison
 from model_perf import _validation as check
-from model_perf._judging import alert_content, judge_evaluation, restart_charts, with_verdict
+from model_perf._judging import (
+    PERFORMANCE_ALERT,
+    alert_content,
+    judge_evaluation,
+    replay_stored,
+    restart_charts,
+    with_verdict,
+)
 from model_perf._naming import name_slot
 from model_perf._opening import Opening, close_pool, open_pool
 from model_perf._trends import find_trend
-from model_perf.drift import DriftReport, replay
+from model_perf.drift import DriftReport
 from model_perf.errors import ConflictError, InvalidInputError
 from model_perf.evaluation import Average, Label
 from model_perf.evaluation import evaluate as compute_metrics
@@ -118,7 +125,7 @@ class ModelPerformanceTracker:
         Parameters
         ----------
         dsn : str, optional
-            A libpq connection URI or string; what it does not say comes from libpq's PGHOST, PGUSER, ...
+            A connection URI; what it does not say comes from libpq's PGHOST, PGUSER, ...
         min_size, max_size : int
             Connections of the pool.
         **options
@@ -401,7 +408,8 @@ class ModelPerformanceTracker:
         """Judge the evaluations of a deployment that `record_many` stored, in time order.
 
         Recomputes the charts from the whole history, newest evaluation per window, and writes a verdict to those
-        evaluations from *since* on that have none. Opens one alert if the newest of them is critical.
+        evaluations from *since* on that have none. If the newest evaluation of all is one of them and critical, its
+        alert is opened and, if the policy says so, its training run.
         """
         start = None if since is None else check.as_timestamp(since, "since")
 
@@ -410,9 +418,9 @@ class ModelPerformanceTracker:
 
         async def judge_and_alert(connection: Connection) -> list[DriftReport]:
             bound = self._nest(connection)
-            reports = [report for _, report in await bound._replay(ref, is_wanted)]
-            if reports and reports[-1].verdict == "critical":
-                await bound.alerts.open_or_repeat(ref, **alert_content(ref, reports[-1]))
+            reports, newest = await bound._replay(ref, is_wanted)
+            if newest is not None and newest.verdict == "critical":
+                await bound._open_alert(ref, newest)
             return reports
 
         return await self._executor.run(judge_and_alert, transaction=True)
@@ -461,10 +469,9 @@ class ModelPerformanceTracker:
         newest = await self.metrics.fetch_latest(ref)
         if newest is None:
             return DriftReport.without_evaluations(self.policy)
-        if newest.verdict == "not_judged" and not newest.drift_details:
-            reports = await self.judge(ref)
-            if reports:
-                return reports[-1]
+        if not newest.drift_details:
+            await self.judge(ref)
+            newest = await self.metrics.fetch_latest(ref) or newest
         return DriftReport.from_dict(newest.drift_details)
 
     async def trigger_retraining(
@@ -517,6 +524,7 @@ class ModelPerformanceTracker:
         """
         for argument, arm in (("model_a", model_a), ("model_b", model_b)):
             as_ref(arm, argument)
+            await self.metrics.check_model_type(arm)
         begin = self._executor.moment() if start is None else check.as_timestamp(start, "start")
         span = check.as_duration(duration, "duration")
         newest = await self.metrics.fetch_latest(model_a)
@@ -537,15 +545,18 @@ class ModelPerformanceTracker:
             running = conflict.existing
             if not isinstance(running, ABTest) or running.test_end > self._executor.moment():
                 raise
-        await self.ab_test_results(running.id)  # it is past its end: this look concludes it
+        await self.conclude_ab_test(running.id, by="model_perf")  # it is past its end
         return await start_test()
 
     async def ab_test_results(self, test_id: UUID | str) -> ABTestResult:
-        """What a test has found; the first look after its end concludes it, once."""
+        """What a test has found; the first look after its end concludes it, once.
+
+        The last windows are evaluated after they end, so that a look waits for them, one window's length at most.
+        """
         test = await self.ab_tests.fetch(test_id)
         now = self._executor.moment()
         result = await self._compare(test, now)
-        if test.test_status != "running" or now < test.test_end:
+        if test.test_status != "running" or not _comparison.is_due(result, now):
             return result
         return await self._conclude(result, result.decision, result.reason, "model_perf")
 
@@ -580,7 +591,7 @@ class ModelPerformanceTracker:
         by: str | None = None,
         notes: str | None = None,
     ) -> Alert:
-        """Close an alert and start its model's charts again from zero, both or neither.
+        """Close an alert; one of degraded performance starts its model's charts again from zero, both or neither.
 
         What the charts have learned is kept: a degradation that goes on is found again, and opens a new alert.
         `AlertRepo.resolve` closes the alert only.
@@ -590,7 +601,7 @@ class ModelPerformanceTracker:
 
         async def restart_and_resolve(connection: Connection) -> Alert:
             bound = self._nest(connection)
-            if alert.model_id is not None and alert.model_version is not None:
+            if alert.alert_type == PERFORMANCE_ALERT and alert.model_id is not None and alert.model_version is not None:
                 ref = ModelRef(
                     model_id=alert.model_id,
                     model_type=alert.model_type,
@@ -605,20 +616,39 @@ class ModelPerformanceTracker:
 
     async def _replay(
         self, ref: ModelRef, is_wanted: Callable[[Evaluation], bool]
-    ) -> list[tuple[Evaluation, DriftReport]]:
-        """Recompute the charts; the evaluations that are wanted, with their verdicts, which are stored."""
+    ) -> tuple[list[DriftReport], DriftReport | None]:
+        """Recompute the charts and store the verdicts of the evaluations that are wanted.
+
+        The verdicts, and that of the newest evaluation if it is one of them.
+        """
 
         def judge_all(
             history: Sequence[Evaluation], stored: StoredState
         ) -> tuple[list[Evaluation], Mapping[str, object]]:
-            reports, state = replay(history, self.policy, training_data_end=stored.training_data_end)
-            pairs = [(e, r) for e, r in zip(history, reports, strict=True) if is_wanted(e)]
-            judged[:] = pairs
-            return [with_verdict(e, report) for e, report in pairs], state.to_dict()
+            reports, state = replay_stored(history, stored, self.policy)
+            pairs = [(e, report) for e, report in zip(history, reports, strict=True) if is_wanted(e)]
+            judged.extend(report for _, report in pairs)
+            newest.extend(report for e, report in pairs if e is history[-1])
+            return [with_verdict(e, report) for e, report in pairs], state
 
-        judged: list[tuple[Evaluation, DriftReport]] = []
+        judged: list[DriftReport] = []
+        newest: list[DriftReport] = []
         await self.metrics.rejudge(ref, judge_all, self._executor.moment())
-        return judged
+        return judged, newest[0] if newest else None
+
+    async def _open_alert(self, ref: ModelRef, report: DriftReport) -> None:
+        alert = await self.alerts.open_or_repeat(ref, **alert_content(ref, report))
+        if alert.occurrences == 1 and report.verdict in self.policy.retrain_on:
+            await self.training.open_run(
+                model_type=ref.model_type,
+                machine_id=ref.machine_id,
+                model_id=ref.model_id,
+                model_version=ref.model_version,
+                trigger_type="degradation",
+                triggered_by="policy",
+                reason=report.recommendation,
+                max_attempts=self.policy.max_attempts,
+            )
 
     def _period(self, since: datetime | None, until: datetime | None, days: float) -> tuple[datetime, datetime]:
         end = self._executor.moment() if until is None else check.as_timestamp(until, "until")

@@ -212,7 +212,7 @@ def test_metrics_come_and_go() -> None:
     assert state.metrics["mae"].baseline.n == 15
     by_metric = {check.metric: check.verdict for check in reports[12].metrics}
     assert by_metric == {"rmse": "ok", "mae": "insufficient_data"}
-    assert reports[12].verdict == "ok"
+    assert reports[12].verdict == "insufficient_data"
 
 
 def test_no_samples_carry_no_weight() -> None:

@@ -116,6 +116,9 @@ async def _retrain(
     )
     say(f"A training run is opened ({trigger.run.trigger_type}), and a worker claims it.")
     run = await tracker.training.claim("demo", lease=timedelta(minutes=10), model_type=old.model_type)
+    while run is not None and run.id != trigger.run.id:
+        await tracker.training.cancel(run.id, reason="left by a demo that was interrupted")
+        run = await tracker.training.claim("demo", lease=timedelta(minutes=10), model_type=old.model_type)
     assert run is not None
     seen = data.days(day - VALIDATION_DAYS - RETRAINING_DAYS, day - VALIDATION_DAYS)
     unseen = data.days(day - VALIDATION_DAYS, day)

@@ -10,7 +10,7 @@ from attrs import evolve
 from model_perf.drift._checks import as_report, check_metric
 from model_perf.drift._reading import Reading, read_metrics
 from model_perf.drift._report import DriftReport
-from model_perf.drift._state import EMPTY, MetricState, PerformanceState
+from model_perf.drift._state import EMPTY, MetricState, PerformanceState, restart_chart
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Evaluation
 
@@ -72,12 +72,16 @@ def judge_performance(
 
 
 def replay(
-    evaluations: Sequence[Evaluation], policy: MonitoringPolicy, *, training_data_end: datetime | None = None
+    evaluations: Sequence[Evaluation],
+    policy: MonitoringPolicy,
+    *,
+    training_data_end: datetime | None = None,
+    restarted_after: datetime | None = None,
 ) -> tuple[list[DriftReport], PerformanceState]:
     """Judge the whole history of a deployment in time order, from nothing.
 
     Of evaluations of the same window the newest counts (by evaluation_date, then created_at, then id) and the others
-    are judged as late ones.
+    are judged as late ones. The charts start again after *restarted_after*, as they did when an alert was resolved.
 
     Returns
     -------
@@ -90,8 +94,17 @@ def replay(
     state = EMPTY
     reports: dict[int, DriftReport] = {}
     for i in order:
+        if restarted_after is not None and evaluations[i].evaluation_end > restarted_after:
+            state = _restarted(state, restarted_after)
         reports[i], state = judge_performance(state, evaluations[i], policy, training_data_end=training_data_end)
+    if restarted_after is not None:
+        state = _restarted(state, restarted_after)
     return [reports[i] for i in range(len(evaluations))], state
+
+
+def _restarted(state: PerformanceState, after: datetime) -> PerformanceState:
+    """The state with its charts restarted, once."""
+    return state if state.restarted_after else evolve(restart_chart(state), restarted_after=after)
 
 
 def _recency(evaluation: Evaluation) -> tuple[datetime, datetime, int]:
@@ -139,6 +152,7 @@ def _advance(
         n=state.n + 1,
         last_start=evaluation.evaluation_start,
         last_end=evaluation.evaluation_end,
+        restarted_after=state.restarted_after,
         metrics=metrics,
     )
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Direction = Literal["higher_is_better", "lower_is_better"]
 DriftType = Literal["concept_drift", "data_drift", "no_drift", "insufficient_data"]
 
-VERDICTS: tuple[Verdict, ...] = ("critical", "warning", "ok", "insufficient_data", "not_judged")
-"""From the one that decides over all others to the one that decides nothing."""
+VERDICTS: tuple[Verdict, ...] = ("critical", "warning", "insufficient_data", "ok", "not_judged")
+"""From the one that decides over all others to the one that decides nothing: what is unknown is never shown as fine."""
 
 
 @frozen(kw_only=True)
@@ -200,7 +200,13 @@ class DriftReport:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> DriftReport:
-        """The report that `to_dict` wrote; keys of newer versions are passed over."""
+        """The report that `to_dict` wrote; keys of newer versions are passed over.
+
+        An empty mapping, as `record_many` leaves it, is the report of an evaluation that nobody has judged yet.
+        """
+        if not data:
+            advice = "Judge it: nobody has yet; see ModelPerformanceTracker.judge()."
+            return cls(verdict="not_judged", drift_score=None, drift_threshold=0.0, recommendation=advice)
         known = _known(cls, data)
         known.setdefault("drift_score", None)
         known["metrics"] = tuple(_check_from_json(check) for check in data.get("metrics", ()))

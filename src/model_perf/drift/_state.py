@@ -72,12 +72,15 @@ class PerformanceState:
         Evaluations counted.
     last_start, last_end : datetime or None
         The window of the last one counted; whatever does not end after it comes late.
+    restarted_after : datetime or None
+        End of the last window before the charts were last restarted; a replay restarts them there again.
     metrics : mapping of str to MetricState
     """
 
     n: int = 0
     last_start: datetime | None = None
     last_end: datetime | None = None
+    restarted_after: datetime | None = None
     metrics: Mapping[str, MetricState] = field(factory=dict)
 
     def to_dict(self) -> dict[str, object]:
@@ -86,6 +89,7 @@ class PerformanceState:
             "v": _VERSION,
             "n": self.n,
             "last": [_text(self.last_start), _text(self.last_end)],
+            "restarted_after": _text(self.restarted_after),
             "metrics": {name: metric.to_dict() for name, metric in self.metrics.items()},
         }
 
@@ -110,6 +114,7 @@ class PerformanceState:
             n=data["n"],
             last_start=_time(start),
             last_end=_time(end),
+            restarted_after=_time(data.get("restarted_after")),
             metrics={name: MetricState.from_dict(metric) for name, metric in data["metrics"].items()},
         )
 
@@ -126,7 +131,7 @@ def restart_chart(state: PerformanceState) -> PerformanceState:
     on after the restart is found anew, against the same baseline.
     """
     metrics = {name: evolve(metric, chart=metric.chart.restarted()) for name, metric in state.metrics.items()}
-    return evolve(state, metrics=metrics)
+    return evolve(state, metrics=metrics, restarted_after=state.last_end)
 
 
 def _text(time: datetime | None) -> str | None:

@@ -140,7 +140,7 @@ class Executor:
                 if self._is_nested:
                     raise
                 if attempt == ATTEMPTS or not self._may_repeat(error):
-                    raise _translate(error, repeatable, self.is_bound) from error
+                    raise _translate(error, repeatable, self._connection) from error
                 await asyncio.sleep(random.uniform(0, 0.01 * 4**attempt))
         raise AssertionError("unreachable")
 
@@ -152,7 +152,7 @@ class Executor:
             async with self._acquired() as connection:
                 return await work(connection)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-            raise _translate(error, True, self.is_bound) from error
+            raise _translate(error, True, self._connection) from error
 
     async def _check_once(self, connection: Connection) -> None:
         if not self._schema_seen.fits:
@@ -190,8 +190,7 @@ class Executor:
         """Our failure must leave the host's transaction usable; savepoints of two tasks would end each other's."""
         if self._is_busy:
             raise StorageError("a bound tracker serves one task at a time; await its calls in turn", retry_safe=True)
-        if not connection.is_closed():
-            _demand_transaction(connection)
+        _demand_transaction(connection)
         self._is_busy = True
         try:
             async with connection.transaction():
@@ -236,7 +235,13 @@ class _SchemaSeen:
 
 
 def _demand_transaction(connection: Connection) -> None:
-    if not connection.is_in_transaction():
+    try:
+        is_open = connection.is_closed() or connection.is_in_transaction()  # a lost connection says so by itself
+    except asyncpg.InterfaceError as error:
+        raise StorageError(
+            f"the bound connection is no longer yours ({error}); bind again inside a transaction", retry_safe=False
+        ) from error
+    if not is_open:
         raise StorageError(
             "bind() needs an open transaction: use `async with connection.transaction():` around it and all its calls",
             retry_safe=True,
@@ -250,7 +255,7 @@ def _give_up_closed(connection: Connection) -> None:
             connection.terminate()
 
 
-def _translate(error: BaseException, repeatable: bool, is_bound: bool) -> ModelPerfError:
+def _translate(error: BaseException, repeatable: bool, bound: Connection | None) -> ModelPerfError:
     if isinstance(error, asyncpg.IntegrityConstraintViolationError) and error.constraint_name in _CONFLICTS:
         return ConflictError(_CONFLICTS[error.constraint_name])
     if isinstance(error, _NOT_MIGRATED):
@@ -270,7 +275,7 @@ def _translate(error: BaseException, repeatable: bool, is_bound: bool) -> ModelP
             outcome_unknown=True,
         )
     if _is_connection_lost(error):
-        return _lost_transaction(error) if is_bound else _lost(error, repeatable)
+        return _lost(error, repeatable) if bound is None else _lost_transaction(error, bound)
     if isinstance(error, asyncpg.InsufficientResourcesError | asyncpg.OperatorInterventionError):
         return StorageError(f"PostgreSQL refused for now: {error}", retry_safe=True)
     return StorageError(f"PostgreSQL refused: {error}", retry_safe=False)
@@ -281,7 +286,19 @@ def _is_connection_lost(error: BaseException) -> bool:
     return isinstance(error, _CONNECTION_LOST) or isinstance(error.__context__, _CONNECTION_LOST)
 
 
-def _lost_transaction(error: BaseException) -> StorageError:
+def _is_closed(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # the pool has it back
+        return False
+
+
+def _lost_transaction(error: BaseException, connection: Connection) -> StorageError:
+    if isinstance(error, asyncpg.InterfaceError) and not (_is_closed(connection) or error.__context__):
+        return StorageError(
+            f"the bound connection was not free for this call ({error}); one task at a time, inside its transaction",
+            retry_safe=False,
+        )
     return StorageError(
         f"the connection was lost ({type(error).__name__}: {error}), and your transaction with it: nothing of it was "
         "committed; repeat it on another connection",

@@ -14,7 +14,7 @@ from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_time
 from model_perf.repos._rows import read_ab_test
 from model_perf.sql import add_filters, load_queries
 
-_WINNERS: Mapping[Decision, Winner] = {"superior_a": "model_a", "superior_b": "model_b"}
+WINNERS: Mapping[Decision, Winner] = {"superior_a": "model_a", "superior_b": "model_b"}
 
 
 class ABTestRepo:
@@ -120,7 +120,7 @@ class ABTestRepo:
             number,
             check.as_choice(decision, "decision", DECISIONS),
             check.as_text(reason, "reason"),
-            _WINNERS.get(decision, "no_winner"),
+            WINNERS.get(decision, "no_winner"),
             check.to_json(check.as_json_object(winner_metrics, "winner_metrics")),
             check.as_optional_text(decided_by, "decided_by", max_length=200),
             self._executor.moment(now),

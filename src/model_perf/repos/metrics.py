@@ -110,6 +110,7 @@ class MetricsRepo:
         """
 
         async def read_judge_write(connection: Connection) -> None:
+            await connection.execute(self._queries["ensure_state"], *_key(ref), now)
             await connection.fetchval(self._queries["lock_state"], *_key(ref))
             stored = _read_state(await connection.fetchrow(self._queries["fetch_state"], *_key(ref)), ref)
             rows = await connection.fetch(self._queries["list_history"], *_key(ref))
@@ -120,8 +121,7 @@ class MetricsRepo:
                 columns = await asyncio.to_thread(_verdict_columns, judged)
                 await connection.execute(self._queries["update_verdicts"], *_key(ref), *columns)
             query, text = self._queries["update_state"], check.to_json(state)
-            if await connection.fetchrow(query, *_key(ref), stored.version, text, now) is None:
-                raise ConflictError("another writer recorded a first evaluation meanwhile; repeat the call")
+            await connection.fetchrow(query, *_key(ref), stored.version, text, now)
 
         await self._executor.run(read_judge_write, transaction=True)
 
@@ -138,6 +138,12 @@ class MetricsRepo:
                 await connection.fetchrow(self._queries["update_state"], *_key(ref), stored.version, text, now)
 
         await self._executor.run(read_and_write, transaction=True)
+
+    async def check_model_type(self, ref: ModelRef) -> None:
+        """Refuse a model_id that is known with another model_type; one that is not known yet passes."""
+        row = await self._executor.fetchrow(self._queries["fetch_model_type"], as_ref(ref).model_id)
+        if row is not None and row["model_type"] != ref.model_type:
+            raise _other_type(ref, row["model_type"])
 
     async def fetch_evaluation(self, ref: ModelRef, evaluation_id: UUID | str) -> Evaluation:
         """The evaluation of that id; `NotFoundError` where the deployment has none."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from model_perf import _validation as check
-from model_perf.errors import ConflictError, NotFoundError
+from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
 from model_perf.records import TrainingRun, TriggerType, as_metrics, as_optional_model_type, as_trigger_type, new_id
 from model_perf.repos._executor import Executor
 from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_timestamp, read_cursor
@@ -147,7 +147,7 @@ class TrainingRepo:
             if performance_improvement is None
             else check.as_float(performance_improvement, "performance_improvement"),
             check.to_json(check.as_json_object(hyperparameters, "hyperparameters")),
-            [check.as_text(name, "feature_names") for name in feature_names],
+            _names(feature_names),
             check.to_json(as_metrics(training_metrics) if training_metrics else {}),
             check.to_json(as_metrics(validation_metrics) if validation_metrics else {}),
         )
@@ -229,6 +229,12 @@ class TrainingRepo:
         raise ConflictError(
             f"cannot {name} run {run_id}{held}: it is {run.training_status}, attempt {run.attempt}", run
         )
+
+
+def _names(names: Sequence[str]) -> list[str]:
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise InvalidInputError("feature_names", f"{names!r} is not a sequence of names")
+    return [check.as_text(name, "feature_names") for name in names]
 
 
 def _optional_time(value: datetime | None, argument: str) -> datetime | None:

@@ -15,6 +15,16 @@ LEFT JOIN {schema}.models m
 LEFT JOIN {schema}.model_drift_state s
     ON s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detector = 'performance'
 
+-- name: ensure_state
+-- $1 model_id, $2 model_version, $3 machine_id, $4 now; a row to lock, of no version yet, where there are evaluations
+INSERT INTO {schema}.model_drift_state AS s
+    (model_id, model_version, machine_id, detector, version, state, updated_at)
+SELECT $1, $2, $3, 'performance', 0, jsonb_build_object(), $4
+WHERE EXISTS (
+    SELECT FROM {schema}.model_performance_metrics e
+    WHERE e.model_id = $1 AND e.model_version = $2 AND e.machine_id = $3)
+ON CONFLICT (model_id, model_version, machine_id, detector) DO NOTHING
+
 -- name: lock_state
 -- $1 model_id, $2 model_version, $3 machine_id; the writers of one deployment wait for each other
 SELECT s.version FROM {schema}.model_drift_state s
@@ -99,8 +109,10 @@ SELECT (SELECT same FROM old) AS same, (SELECT true FROM ins) AS inserted, NULL 
          max_attempts, run_after, created_at)
     SELECT n.id, $6, $3, $1, $2, 'pending', n.trigger_type, n.triggered_by, n.reason, n.max_attempts,
         $25, $25
-    FROM ins CROSS JOIN jsonb_to_recordset($30::text::jsonb) AS n (
+    -- Only a new alert asks for a run: its repeats, until somebody resolves it, must not train for ever.
+    FROM alert CROSS JOIN jsonb_to_recordset($30::text::jsonb) AS n (
         id uuid, trigger_type text, triggered_by text, reason text, max_attempts integer)
+    WHERE alert.occurrences = 1
     ON CONFLICT (machine_id, model_type) WHERE training_status IN ('pending', 'running') DO UPDATE
     SET id = r.id
     RETURNING r.*
@@ -191,7 +203,7 @@ LIMIT $8
 SELECT {columns}
 FROM {schema}.model_performance_metrics e
 WHERE e.model_id = $1 AND e.model_version = $2 AND e.machine_id = $3
-ORDER BY e.evaluation_date, e.id
+ORDER BY e.evaluation_date, e.created_at, e.id
 
 -- name: list_points
 -- $1 model_id, $2 model_version, $3 machine_id, $4 since, $5 until, $6 limit
@@ -236,6 +248,10 @@ CROSS JOIN LATERAL (
     LIMIT $8
 ) e
 ORDER BY e.evaluation_date, e.id
+
+-- name: fetch_model_type
+-- $1 model_id
+SELECT m.model_type FROM {schema}.models m WHERE m.model_id = $1 LIMIT 1
 
 -- name: register_models
 -- arrays: $1 model_id, $2 model_version, $3 machine_id, $4 model_type; $5 now

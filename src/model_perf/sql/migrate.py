@@ -56,6 +56,8 @@ class SchemaStatus:
     ----------
     applied, pending, newer : tuple of int
         Versions in the database; known here and not there; there and not known here.
+    is_foreign : bool
+        What was applied is not what this library ships, or is newer and breaking: nothing may be migrated.
     problem : str or None
         Why this library cannot work on the schema, with the mend; None where it can.
     """
@@ -64,6 +66,7 @@ class SchemaStatus:
     applied: tuple[int, ...]
     pending: tuple[int, ...]
     newer: tuple[int, ...]
+    is_foreign: bool
     problem: str | None
 
 
@@ -74,8 +77,14 @@ async def read_status(connection: Connection, schema: str) -> SchemaStatus:
     applied = tuple(row["version"] for row in rows)
     pending = tuple(version for version in known if version not in applied)
     newer = tuple(version for version in applied if version not in known)
+    foreign = _foreign(schema, rows, known)
     return SchemaStatus(
-        schema=schema, applied=applied, pending=pending, newer=newer, problem=_problem(schema, rows, known, pending)
+        schema=schema,
+        applied=applied,
+        pending=pending,
+        newer=newer,
+        is_foreign=foreign is not None,
+        problem=foreign or _incomplete(schema, applied, pending),
     )
 
 
@@ -110,7 +119,7 @@ async def migrate(connection: Connection, schema: str = "model_perf") -> tuple[i
     if connection.is_in_transaction():
         raise SchemaError("migrate() runs transactions of its own; call it outside of yours, or use `sql()`")
     status = await read_status(connection, schema)
-    _refuse_foreign_version(status)
+    _refuse_foreign(status)
     done = [await _apply(connection, schema, m) for m in load_migrations() if m.version in status.pending]
     return tuple(version for version in done if version is not None)
 
@@ -172,8 +181,8 @@ async def _read_ledger(connection: Connection, schema: str) -> Sequence[Row]:
         ) from error
 
 
-def _problem(schema: str, rows: Sequence[Row], known: dict[int, Migration], pending: tuple[int, ...]) -> str | None:
-    mend = f"run `model-perf migrate --schema {schema}`, or give a DBA the output of `model-perf migrate --sql`"
+def _foreign(schema: str, rows: Sequence[Row], known: dict[int, Migration]) -> str | None:
+    """Why what was applied is not what this library ships, or None."""
     for row in rows:
         ours = known.get(row["version"])
         if ours is None and row["breaking"]:
@@ -186,16 +195,21 @@ def _problem(schema: str, rows: Sequence[Row], known: dict[int, Migration], pend
                 f"migration {row['version']} of schema {schema!r} is not the file that this model_perf ships; "
                 "restore the schema, or install the version that wrote it"
             )
-    if not rows:
+    return None
+
+
+def _incomplete(schema: str, applied: tuple[int, ...], pending: tuple[int, ...]) -> str | None:
+    mend = f"run `model-perf migrate --schema {schema}`, or give a DBA the output of `model-perf migrate --sql`"
+    if not applied:
         return f"schema {schema!r} has no tables of model_perf; {mend}"
     if pending:
         return f"schema {schema!r} lacks migration {', '.join(map(str, pending))}; {mend}"
     return None
 
 
-def _refuse_foreign_version(status: SchemaStatus) -> None:
-    if status.problem is not None and not status.pending:
-        raise SchemaError(status.problem)
+def _refuse_foreign(status: SchemaStatus) -> None:
+    if status.is_foreign:
+        raise SchemaError(status.problem or "")
 
 
 async def _apply(connection: Connection, schema: str, migration: Migration) -> int | None:
@@ -204,7 +218,7 @@ async def _apply(connection: Connection, schema: str, migration: Migration) -> i
         await connection.execute("SET TRANSACTION READ WRITE")
         await _take_turn(connection, schema)
         status = await read_status(connection, schema)
-        _refuse_foreign_version(status)
+        _refuse_foreign(status)
         if migration.version in status.applied:
             return None
         await _refuse_foreign_relations(connection, schema, status)

@@ -37,13 +37,13 @@ LEFT JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT count(DISTINCT (p.evaluation_start, p.evaluation_end)) AS n FROM {schema}.model_performance_metrics p
     WHERE p.model_id = t.model_a_id AND p.model_version = t.model_a_version AND p.machine_id = t.machine_id
-      AND p.evaluation_date >= t.test_start
+      AND p.evaluation_date >= t.test_start AND p.sample_count IS DISTINCT FROM 0
       AND p.evaluation_start >= t.test_start AND p.evaluation_end <= t.test_end
 ) a
 CROSS JOIN LATERAL (
     SELECT count(DISTINCT (p.evaluation_start, p.evaluation_end)) AS n FROM {schema}.model_performance_metrics p
     WHERE p.model_id = t.model_b_id AND p.model_version = t.model_b_version AND p.machine_id = t.machine_id
-      AND p.evaluation_date >= t.test_start
+      AND p.evaluation_date >= t.test_start AND p.sample_count IS DISTINCT FROM 0
       AND p.evaluation_start >= t.test_start AND p.evaluation_end <= t.test_end
 ) b
 WHERE t.test_status = 'running';
