@@ -25,7 +25,7 @@ class RecordedEvaluation:
     alert : Alert or None
         The open alert of the condition, new or repeated; None where the verdict is not critical.
     training_run : TrainingRun or None
-        The open run of the slot, if the policy asks for retraining.
+        The run that a new alert opened (or found open in the slot), if the policy asks for retraining.
     is_new : bool
         False for a repeated call, which wrote nothing; alert and training_run are None then.
     """
