@@ -47,10 +47,6 @@ class Column:
     def is_null(self) -> bool:
         return len(self.data) == 0 and self.n > 0
 
-    @property
-    def is_constant(self) -> bool:
-        return len(self.data) == 1 and self.missing is None
-
     def slice(self, start: int, stop: int) -> Column:
         return self._part(slice(start, stop), stop - start)
 
