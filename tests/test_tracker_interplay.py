@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Any
 
 import asyncpg
 import pytest
 from tests.factories import START, make_evaluation, make_evaluations, make_ref
+from tests.writers import record
 
-from model_perf import Evaluation, ModelPerformanceTracker, RecordedEvaluation, StorageError
+from model_perf import ModelPerformanceTracker, MonitoringPolicy, SchemaError, StorageError
 
 DAY = timedelta(days=1)
 CALM = [1.00, 1.02, 0.98, 1.01, 0.99, 1.03, 0.97, 1.00, 1.01, 0.99, 1.02, 0.98, 1.00, 1.01]
-
-
-async def record(tracker: ModelPerformanceTracker, evaluation: Evaluation) -> RecordedEvaluation:
-    e = evaluation
-    return await tracker.record(
-        e.ref,
-        evaluation_start=e.evaluation_start,
-        evaluation_end=e.evaluation_end,
-        metrics=e.metrics,
-        sample_count=e.sample_count,
-        data_completeness=e.data_completeness,
-        evaluation_id=e.id,
-    )
 
 
 async def test_a_record_repeats_a_row_of_a_batch(tracker: ModelPerformanceTracker) -> None:
@@ -84,8 +71,6 @@ async def test_a_hosts_own_alert_restarts_no_chart(tracker: ModelPerformanceTrac
 
 async def test_judge_opens_the_run_of_its_alert(tracker: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
     """What record would have done for a critical evaluation, judge does for one that came in a batch."""
-    from model_perf import MonitoringPolicy
-
     retraining = ModelPerformanceTracker(pool, schema=tracker.schema, policy=MonitoringPolicy(retrain_on=("critical",)))
     await retraining.record_many(make_evaluations([*CALM, 9.0]))
     await retraining.judge(make_ref())
@@ -164,9 +149,7 @@ async def test_a_bound_tracker_after_its_transaction_claims_nothing(
 @pytest.mark.parametrize("column", ["breaking = true, version = 9001", "sha256 = 'edited'"])
 async def test_a_foreign_ledger_is_not_migrated_on(pool: asyncpg.Pool, schema: str, column: str) -> None:
     """With a migration pending, an edited or newer breaking one still stops everything."""
-    from model_perf import SchemaError
-
-    tracker: Any = ModelPerformanceTracker(pool, schema=schema)
+    tracker = ModelPerformanceTracker(pool, schema=schema)
     await tracker.migrate()
     await pool.execute(f"DELETE FROM {schema}.schema_migrations WHERE version = 2")
     await pool.execute(f"UPDATE {schema}.schema_migrations SET {column} WHERE version = 1")
