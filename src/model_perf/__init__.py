@@ -8,7 +8,8 @@ import logging
 import typing
 
 from model_perf import drift
-from model_perf.drift import DriftReport
+from model_perf.directory import HostDirectory
+from model_perf.drift import DriftReport, MetricCheck
 from model_perf.errors import (
     ConflictError,
     InvalidInputError,
@@ -29,8 +30,8 @@ from model_perf.records import (
     ModelRef,
     TrainingRun,
 )
-from model_perf.repos import Page, Point, RecordedBatch
-from model_perf.results import ABTestResult, RecordedEvaluation, RetrainingTrigger, Trend, VersionTrend
+from model_perf.repos import FleetEntry, Page, Point, RecordedBatch, SlotVersion
+from model_perf.results import ABTestResult, RecordedEvaluation, RetrainingTrigger, SlotSummary, Trend, VersionTrend
 from model_perf.sql.migrate import SchemaStatus
 from model_perf.sql.migrate import sql as migration_sql
 from model_perf.tracker import ModelPerformanceTracker
@@ -48,7 +49,10 @@ __all__ = [
     "ConflictError",
     "DriftReport",
     "Evaluation",
+    "FleetEntry",
+    "HostDirectory",
     "InvalidInputError",
+    "MetricCheck",
     "MetricDefinition",
     "Model",
     "ModelPerfError",
@@ -64,6 +68,8 @@ __all__ = [
     "RetrainingTrigger",
     "SchemaError",
     "SchemaStatus",
+    "SlotSummary",
+    "SlotVersion",
     "StorageError",
     "TooFewObservationsError",
     "TrainingRun",

@@ -67,18 +67,23 @@ def _is_waiting(test: ABTest, n_windows: int, now: datetime) -> bool:
 def newest_per_window(points: Iterable[Point]) -> list[Point]:
     """One point per version and window: the one of the latest date, of equal ones that recorded last.
 
-    Late labels are evaluated again; `model_perf.drift.replay` counts the same ones. No samples carry no weight.
+    Late labels are evaluated again; `model_perf.drift.replay` counts the same ones. One without samples stands for its
+    window only where there is no other.
     """
     newest: dict[tuple[UUID, int, Window], Point] = {}
-    weighty = (point for point in points if point.sample_count != 0)
-    for point in sorted(weighty, key=lambda p: (p.evaluation_date, p.created_at, p.id)):
+    for point in sorted(points, key=lambda p: (has_weight(p), p.evaluation_date, p.created_at, p.id)):
         newest[point.model_id, point.model_version, (point.evaluation_start, point.evaluation_end)] = point
     return sorted(newest.values(), key=lambda p: (p.evaluation_end, p.id))
 
 
+def has_weight(point: Point) -> bool:
+    """No samples carry no weight; an unknown number does."""
+    return point.sample_count != 0
+
+
 def compare(test: ABTest, points: Sequence[Point], policy: MonitoringPolicy, now: datetime) -> ABTestResult:
     """What the common windows say of the test at *now*; decided once the test is over, `undecided` before."""
-    counted = newest_per_window(points)
+    counted = list(filter(has_weight, newest_per_window(points)))
     of_a, of_b = _of_arm(counted, test.model_a), _of_arm(counted, test.model_b)
     metric = _metric(test, counted, policy)
     common = [(of_a[w], of_b[w]) for w in of_a if w in of_b and _has(of_a[w], metric) and _has(of_b[w], metric)]

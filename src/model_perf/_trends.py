@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from model_perf._comparison import newest_per_window
+from model_perf._comparison import has_weight, newest_per_window
 from model_perf.policy import MonitoringPolicy
 from model_perf.repos import Point
 from model_perf.results import Trend, VersionTrend
@@ -22,11 +22,12 @@ def find_trend(
         metric = policy.primary_metric(dict.fromkeys(name for point in points for name in point.metrics))
     # By the number of the UUID: the hash of a UUID is a function in Python.
     by_version: dict[tuple[int, int], list[Point]] = {}
-    for point in newest_per_window(points):
+    evaluations = newest_per_window(points)
+    for point in filter(has_weight, evaluations):
         if metric in point.metrics:
             by_version.setdefault((point.model_id.int, point.model_version), []).append(point)
     series = tuple(_version_trend(version, metric or "", own, policy) for (_, version), own in by_version.items())
-    return Trend(metric=metric, since=since, until=until, series=series)
+    return Trend(metric=metric, since=since, until=until, series=series, evaluations=tuple(evaluations))
 
 
 def _within(value: float) -> float:

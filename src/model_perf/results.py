@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from attrs import field, frozen
 
 from model_perf.drift import DriftReport
 from model_perf.records import ABTest, ABTestStatus, Alert, Decision, Evaluation, TrainingRun, Winner
-from model_perf.repos import Point
+from model_perf.repos import Point, SlotVersion
 
 if TYPE_CHECKING:
     from model_perf.stats import ConfidenceInterval, MetricTrend, TrendDirection
@@ -39,11 +40,34 @@ class RecordedEvaluation:
 
 @frozen(kw_only=True)
 class RetrainingTrigger:
-    """The open training run of a slot, and whether this call opened it."""
+    """The open training run of a slot, and whether this call opened it.
+
+    Attributes
+    ----------
+    estimated_completion : datetime or None
+        By the median duration of the slot's last runs; None where there was none, or the run has taken longer.
+    """
 
     triggered: bool
     reason: str
     run: TrainingRun
+    estimated_completion: datetime | None = None
+
+
+@frozen(kw_only=True)
+class SlotSummary:
+    """The versions of the model of a slot (machine and model type), newest first.
+
+    Attributes
+    ----------
+    active : SlotVersion or None
+        The version in service: as the host's directory says, else the one evaluated last, else the newest.
+    """
+
+    model_type: str
+    machine_id: UUID
+    versions: tuple[SlotVersion, ...] = ()
+    active: SlotVersion | None = None
 
 
 @frozen(kw_only=True)
@@ -65,25 +89,34 @@ class Trend:
         The metric looked at; None where no evaluation of the period has one with a known direction.
     series : tuple of VersionTrend
         In the order of their first evaluations.
+    evaluations : tuple of Point
+        The newest evaluation of every window and version, oldest first: those without the metric and those without
+        samples, which no series has, too.
     """
 
     metric: str | None
     since: datetime
     until: datetime
     series: tuple[VersionTrend, ...] = ()
+    evaluations: tuple[Point, ...] = ()
     current: MetricTrend = field()
 
     @current.default
     def _newest(self) -> MetricTrend:
-        if self.series:
-            return max(self.series, key=lambda one: one.points[-1].evaluation_end).trend
+        if self.newest_series is not None:
+            return self.newest_series.trend
         from model_perf.stats import MetricTrend
 
         return MetricTrend(direction="insufficient_data", reason="no evaluation in the period has the metric", n=0)
 
     @property
+    def newest_series(self) -> VersionTrend | None:
+        """The series of the version evaluated last."""
+        return max(self.series, key=lambda one: one.points[-1].evaluation_end, default=None)
+
+    @property
     def points(self) -> tuple[Point, ...]:
-        """All evaluations, of all versions, oldest first."""
+        """The points of all series, oldest first."""
         return tuple(sorted((p for one in self.series for p in one.points), key=lambda p: (p.evaluation_date, p.id)))
 
     @property

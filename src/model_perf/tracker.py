@@ -1,12 +1,13 @@
 """The facade: fetch, compute, store. No mathematics and no SQL in here; its length is its docstrings.
 
-One class, since a host holds one object; what it computes lies in `_judging`, `_trends`, `_comparison`, `_naming`.
+One class, since a host holds one object; what it computes lies in `_judging`, `_trends`, `_comparison`, `_slot`
+and `_naming`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Literal, TypedDict, Unpack
 from uuid import UUID
 
 import numpy as np
+from attrs import evolve
 from numpy.typing import ArrayLike
 
 from model_perf import _comparison
@@ -29,7 +31,9 @@ from model_perf._judging import (
 )
 from model_perf._naming import name_slot
 from model_perf._opening import Opening, close_pool, open_pool
+from model_perf._slot import estimated_end, find_active
 from model_perf._trends import find_trend
+from model_perf.directory import HostDirectory, Lookups
 from model_perf.drift import DriftReport
 from model_perf.errors import ConflictError, InvalidInputError
 from model_perf.evaluation import Average, Label
@@ -49,11 +53,11 @@ from model_perf.records import (
     as_ref,
     as_trigger_type,
 )
-from model_perf.repos import ABTestRepo, AlertRepo, MetricsRepo, Page, RecordedBatch, TrainingRepo
+from model_perf.repos import ABTestRepo, AlertRepo, FleetEntry, MetricsRepo, Page, RecordedBatch, TrainingRepo
 from model_perf.repos._batch import ColumnMapping, from_columns, from_records
 from model_perf.repos._executor import Executor, PoolSource, utc_now
 from model_perf.repos._judged import Judgement, StoredState
-from model_perf.results import ABTestResult, RecordedEvaluation, RetrainingTrigger, Trend
+from model_perf.results import ABTestResult, RecordedEvaluation, RetrainingTrigger, SlotSummary, Trend
 from model_perf.sql._connection import Connection, Pool
 from model_perf.sql.migrate import SchemaStatus, migrate, read_status
 from model_perf.sql.migrate import check as check_schema
@@ -69,6 +73,7 @@ class TrackerOptions(TypedDict, total=False):
     policy: MonitoringPolicy | None
     clock: Callable[[], datetime]
     acquire_timeout_s: float
+    directory: HostDirectory | None
 
 
 class ModelPerformanceTracker:
@@ -86,6 +91,8 @@ class ModelPerformanceTracker:
         The time of everything that happens now.
     acquire_timeout_s : float, default 10
         Longest wait for a connection of the pool.
+    directory : HostDirectory, optional
+        What only the host knows: names of machines, versions in service, expected samples.
 
     Attributes
     ----------
@@ -103,13 +110,16 @@ class ModelPerformanceTracker:
         policy: MonitoringPolicy | None = None,
         clock: Callable[[], datetime] = utc_now,
         acquire_timeout_s: float = 10.0,
+        directory: HostDirectory | None = None,
     ) -> None:
         check.as_float(acquire_timeout_s, "acquire_timeout_s", low=0.001)
         self._on_close = AsyncExitStack()
-        self._set_up(Executor(pool, schema, acquire_timeout_s=acquire_timeout_s, clock=clock), policy)
+        executor = Executor(pool, schema, acquire_timeout_s=acquire_timeout_s, clock=clock)
+        self._set_up(executor, policy, Lookups(directory))
 
-    def _set_up(self, executor: Executor, policy: MonitoringPolicy | None) -> None:
+    def _set_up(self, executor: Executor, policy: MonitoringPolicy | None, lookups: Lookups) -> None:
         self._executor = executor
+        self._lookups = lookups
         self.policy = MonitoringPolicy() if policy is None else policy
         self.metrics = MetricsRepo(executor)
         self.training = TrainingRepo(executor)
@@ -129,7 +139,7 @@ class ModelPerformanceTracker:
         min_size, max_size : int
             Connections of the pool.
         **options
-            As for the constructor: schema, policy, clock, acquire_timeout_s.
+            As for the constructor: schema, policy, clock, acquire_timeout_s, directory.
         """
 
         async def open_tracker() -> ModelPerformanceTracker:
@@ -148,7 +158,7 @@ class ModelPerformanceTracker:
         path : str, optional
             Absolute directory to keep the data in; None = a temporary one, deleted at the end.
         **options
-            As for the constructor: schema, policy, clock, acquire_timeout_s.
+            As for the constructor: schema, policy, clock, acquire_timeout_s, directory.
         """
 
         async def open_server() -> ModelPerformanceTracker:
@@ -204,7 +214,8 @@ class ModelPerformanceTracker:
     def _on(self, executor: Executor) -> ModelPerformanceTracker:
         other = object.__new__(type(self))
         other._on_close = AsyncExitStack()
-        other._set_up(executor, self.policy)
+        # Inside a transaction the host is not asked: it could wait for what the transaction holds.
+        other._set_up(executor, self.policy, Lookups(None))
         return other
 
     async def migrate(self) -> tuple[int, ...]:
@@ -266,6 +277,75 @@ class ModelPerformanceTracker:
         """The deployments, by model_id, version and machine."""
         return await self.metrics.list_models(model_type=model_type, machine_id=machine_id, limit=limit, cursor=cursor)
 
+    async def find_model(
+        self,
+        model_id: UUID | str,
+        *,
+        model_type: str,
+        machine_id: UUID | str | None = None,
+        model_version: int | None = None,
+    ) -> ModelRef:
+        """The deployment that a caller means who need not know the version.
+
+        Parameters
+        ----------
+        model_version : int, optional
+            None asks the directory which version is in service, and takes the newest known one where it cannot say.
+
+        Raises
+        ------
+        InvalidInputError
+            Nobody knows a version of the model.
+        """
+        ref = ModelRef(
+            model_id=model_id, model_type=model_type, machine_id=machine_id, model_version=model_version or 0
+        )
+        if model_version is not None:
+            return ref
+        version = await self._lookups.model_version(ref.model_id)
+        if version is None:
+            version = await self.metrics.fetch_newest_version(ref.model_id, ref.machine_id)
+        if version is None:
+            raise InvalidInputError("model_version", f"no version of model {ref.model_id} is known; give one")
+        return evolve(ref, model_version=version)
+
+    async def machine_names(self, machine_ids: Iterable[UUID]) -> dict[UUID, str]:
+        """The name of each machine: as the directory has it, else as it was registered, else its id."""
+        wanted = list(dict.fromkeys(machine_ids))
+        names = await self._lookups.machine_names(wanted)
+        if missing := [number for number in wanted if number not in names]:
+            names |= await self.metrics.list_machine_names(missing)
+        return {number: names.get(number) or str(number) for number in wanted}
+
+    async def fleet(
+        self,
+        *,
+        model_type: str | None = None,
+        machine_id: UUID | str | None = None,
+        limit: int = 1000,
+        cursor: str | None = None,
+    ) -> Page[FleetEntry]:
+        """How the model of each slot (machine and model type) is doing, and what is open there."""
+        page = await self.metrics.list_fleet(model_type=model_type, machine_id=machine_id, limit=limit, cursor=cursor)
+        names = await self._lookups.machine_names({entry.machine_id for entry in page.items})
+        if not names:
+            return page
+        return evolve(
+            page, items=tuple(evolve(e, machine_name=names.get(e.machine_id, e.machine_name)) for e in page.items)
+        )
+
+    async def summary(self, model_type: str, machine_id: UUID | str | None = None) -> SlotSummary:
+        """The versions of a slot, newest first, and which of them is in service."""
+        machine = NO_MACHINE if machine_id is None else check.as_uuid(machine_id, "machine_id")
+        versions = await self.metrics.list_versions(model_type, machine)
+        in_service = {number: await self._lookups.model_version(number) for number in {v.model_id for v in versions}}
+        return SlotSummary(
+            model_type=model_type,
+            machine_id=machine,
+            versions=tuple(versions),
+            active=find_active(versions, in_service),
+        )
+
     async def record(
         self,
         ref: ModelRef,
@@ -291,7 +371,8 @@ class ModelPerformanceTracker:
         sample_count : int, optional
             Rows behind the metrics; None = unknown.
         data_completeness : float, optional
-            Share of the expected rows that were there, 0 to 1.
+            Share of the expected rows that were there, 0 to 1. None asks the directory for the rows that were expected,
+            and without sample_count for those that arrived.
         evaluation_date : datetime, optional
             Default evaluation_end.
         evaluation_id : UUID or str, optional
@@ -315,6 +396,8 @@ class ModelPerformanceTracker:
             created_at=self._executor.moment(),
             metadata=metadata,
         )
+        if data_completeness is None:
+            evaluation = await self._look_up_completeness(evaluation)
         found: list[DriftReport] = []
 
         def judge(stored: StoredState) -> Judgement:
@@ -322,7 +405,9 @@ class ModelPerformanceTracker:
             found[:] = [report]
             return judgement
 
-        stored = await self.metrics.record(evaluation, judge, repeatable=evaluation_id is not None)
+        stored = await self.metrics.record(
+            evaluation, judge, repeatable=evaluation_id is not None, any_completeness=data_completeness is None
+        )
         report = found[0] if stored.is_new else DriftReport.from_dict(stored.evaluation.drift_details)
         return RecordedEvaluation(
             evaluation=stored.evaluation,
@@ -484,18 +569,22 @@ class ModelPerformanceTracker:
         triggered_by: str | None = None,
     ) -> RetrainingTrigger:
         """Open a training run, unless one is pending or running for that machine and model type."""
+        machine = NO_MACHINE if machine_id is None else machine_id
+        usual = await self.training.fetch_usual_duration(model_type, machine)
         run, triggered = await self.training.open_run(
             model_type=model_type,
-            machine_id=NO_MACHINE if machine_id is None else machine_id,
+            machine_id=machine,
             trigger_type=as_trigger_type(trigger_type),
             reason=reason,
             triggered_by=triggered_by,
             max_attempts=self.policy.max_attempts,
         )
         if triggered:
-            return RetrainingTrigger(triggered=True, reason=reason or f"triggered ({run.trigger_type})", run=run)
-        busy = f"already in progress: run {run.id} is {run.training_status} since {run.created_at.isoformat()}"
-        return RetrainingTrigger(triggered=False, reason=busy, run=run)
+            answer = reason or f"triggered ({run.trigger_type})"
+        else:
+            answer = f"already in progress: run {run.id} is {run.training_status} since {run.created_at.isoformat()}"
+        end = estimated_end(run, usual, self._executor.moment())
+        return RetrainingTrigger(triggered=triggered, reason=answer, run=run, estimated_completion=end)
 
     async def start_ab_test(
         self,
@@ -613,6 +702,12 @@ class ModelPerformanceTracker:
             return await bound.alerts.resolve(alert_id, resolution=resolution, by=by, notes=notes, now=now)
 
         return await self._executor.run(restart_and_resolve, transaction=True)
+
+    async def _look_up_completeness(self, evaluation: Evaluation) -> Evaluation:
+        share = await self._lookups.completeness(
+            evaluation.ref, evaluation.evaluation_start, evaluation.evaluation_end, evaluation.sample_count
+        )
+        return evaluation if share is None else evolve(evaluation, data_completeness=share)
 
     async def _replay(
         self, ref: ModelRef, is_wanted: Callable[[Evaluation], bool]

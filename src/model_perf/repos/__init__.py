@@ -1,11 +1,21 @@
 """Typed repositories over the tables; concrete, on a real PostgreSQL."""
 
 from model_perf.repos._bulk import RecordedBatch
-from model_perf.repos._judged import Point
+from model_perf.repos._judged import FleetEntry, Point, SlotVersion
 from model_perf.repos._page import Page
 from model_perf.repos.ab_tests import ABTestRepo
 from model_perf.repos.alerts import AlertRepo
 from model_perf.repos.metrics import MetricsRepo
 from model_perf.repos.training import TrainingRepo
 
-__all__ = ["ABTestRepo", "AlertRepo", "MetricsRepo", "Page", "Point", "RecordedBatch", "TrainingRepo"]
+__all__ = [
+    "ABTestRepo",
+    "AlertRepo",
+    "FleetEntry",
+    "MetricsRepo",
+    "Page",
+    "Point",
+    "RecordedBatch",
+    "SlotVersion",
+    "TrainingRepo",
+]

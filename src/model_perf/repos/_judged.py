@@ -1,4 +1,4 @@
-"""What goes into and comes out of `MetricsRepo` around a verdict, and the light form of an evaluation in a series."""
+"""What goes into and comes out of `MetricsRepo` around a verdict, and the light forms of an evaluation in lists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from attrs import frozen
 
-from model_perf.records import Alert, Evaluation, TrainingRun, Verdict
+from model_perf.records import Alert, Evaluation, Severity, TrainingRun, TrainingStatus, Verdict
 
 
 @frozen(kw_only=True)
@@ -52,5 +52,60 @@ class Point:
     id: UUID
     created_at: datetime
     sample_count: int | None
+    data_completeness: float | None
     verdict: Verdict
+    drift_score: float | None
     metrics: Mapping[str, float]
+
+
+@frozen(kw_only=True)
+class SlotVersion:
+    """One version of the model of a slot (machine and model type), with its newest evaluation.
+
+    Attributes
+    ----------
+    evaluation : Point or None
+        None where it was never evaluated.
+    training_samples : int or None
+        Rows that it was trained on, where its training run says so.
+    """
+
+    model_id: UUID
+    model_version: int
+    version_label: str | None
+    first_seen_at: datetime
+    evaluation: Point | None
+    training_samples: int | None
+
+
+@frozen(kw_only=True)
+class FleetEntry:
+    """How the model of one slot (machine and model type) is doing, and what is open there.
+
+    Attributes
+    ----------
+    model_id, model_version, version_label
+        Of the version evaluated last; of the newest version where none was evaluated.
+    evaluation : Point or None
+        The newest over all versions; None = unknown, since nothing was evaluated.
+    n_open_alerts, worst_severity
+        Of the slot's open alerts; None where there is none.
+    test_id, test_name : or None
+        The running A/B test.
+    run_id, training_status : or None
+        The pending or running training run.
+    """
+
+    model_type: str
+    machine_id: UUID
+    machine_name: str | None
+    model_id: UUID
+    model_version: int
+    version_label: str | None
+    evaluation: Point | None
+    n_open_alerts: int
+    worst_severity: Severity | None
+    test_id: UUID | None
+    test_name: str | None
+    run_id: UUID | None
+    training_status: TrainingStatus | None

@@ -11,13 +11,16 @@ from uuid import UUID
 from model_perf._validation import as_uuid
 from model_perf.records import (
     METRIC_COLUMNS,
+    SEVERITIES,
     ABTest,
     Alert,
     Evaluation,
     Model,
     ModelRef,
+    Severity,
     TrainingRun,
 )
+from model_perf.repos._judged import FleetEntry, Point, SlotVersion
 from model_perf.sql._connection import Row
 
 T = TypeVar("T")
@@ -101,6 +104,56 @@ def read_evaluation(row: Row) -> Evaluation:
         created_by=row["created_by"],
         created_at=row["created_at"],
         metadata=json_object(row["metadata"]),
+    )
+
+
+def read_point(row: Row) -> Point:
+    return Point(
+        model_id=as_uuid(row["model_id"], "model_id"),
+        model_version=row["model_version"],
+        evaluation_date=row["evaluation_date"],
+        evaluation_start=row["evaluation_start"],
+        evaluation_end=row["evaluation_end"],
+        id=as_uuid(row["id"], "id"),
+        created_at=row["created_at"],
+        sample_count=row["sample_count"],
+        data_completeness=row["data_completeness"],
+        verdict=row["verdict"],
+        drift_score=row["drift_score"],
+        metrics=read_metrics(row),
+    )
+
+
+def _optional_point(row: Row) -> Point | None:
+    return None if row["id"] is None else read_point(row)
+
+
+def read_slot_version(row: Row) -> SlotVersion:
+    return SlotVersion(
+        model_id=as_uuid(row["deployed_id"], "model_id"),
+        model_version=row["deployed_version"],
+        version_label=row["version_label"],
+        first_seen_at=row["first_seen_at"],
+        evaluation=_optional_point(row),
+        training_samples=row["training_samples"],
+    )
+
+
+def read_fleet_entry(row: Row) -> FleetEntry:
+    return FleetEntry(
+        model_type=row["slot_model_type"],
+        machine_id=as_uuid(row["slot_machine_id"], "machine_id"),
+        machine_name=row["machine_name"],
+        model_id=as_uuid(row["deployed_id"], "model_id"),
+        model_version=row["deployed_version"],
+        version_label=row["version_label"],
+        evaluation=_optional_point(row),
+        n_open_alerts=row["n_open_alerts"],
+        worst_severity=None if row["worst_rank"] is None else cast(Severity, SEVERITIES[row["worst_rank"] - 1]),
+        test_id=_id(row["test_id"]),
+        test_name=row["test_name"],
+        run_id=_id(row["run_id"]),
+        training_status=row["training_status"],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from model_perf.records import (
 )
 from model_perf.repos._bulk import EvaluationColumns, RecordedBatch, copy_evaluations
 from model_perf.repos._executor import Executor, as_texts
-from model_perf.repos._judged import Judgement, Point, StoredEvaluation, StoredState
+from model_perf.repos._judged import FleetEntry, Judgement, Point, SlotVersion, StoredEvaluation, StoredState
 from model_perf.repos._page import (
     NEWEST,
     Page,
@@ -35,8 +35,10 @@ from model_perf.repos._rows import (
     json_row,
     read_alert,
     read_evaluation,
-    read_metrics,
+    read_fleet_entry,
     read_model,
+    read_point,
+    read_slot_version,
     read_training_run,
 )
 from model_perf.sql import add_filters, load_queries
@@ -64,11 +66,17 @@ class MetricsRepo:
         self._fail_expired = load_queries("training", executor.schema)["fail_expired"]
 
     async def record(
-        self, evaluation: Evaluation, judge: Callable[[StoredState], Judgement], *, repeatable: bool = True
+        self,
+        evaluation: Evaluation,
+        judge: Callable[[StoredState], Judgement],
+        *,
+        repeatable: bool = True,
+        any_completeness: bool = False,
     ) -> StoredEvaluation:
         """Write an evaluation with the verdict that *judge* finds, its alerts and its training run: all or none.
 
-        *judge* is pure and may be called again when another writer of the same deployment came first.
+        *judge* is pure and may be called again when another writer of the same deployment came first. With
+        *any_completeness* a repeat may have another data_completeness: one that was looked up, not given.
 
         Raises
         ------
@@ -78,12 +86,12 @@ class MetricsRepo:
 
         async def read_judge_write(connection: Connection) -> StoredEvaluation:
             for _ in range(LOST_RACES):
-                stored = await self._judge_and_write(connection, evaluation, judge)
+                stored = await self._judge_and_write(connection, evaluation, judge, any_completeness)
                 if stored is not None:
                     return stored
             async with connection.transaction():
                 await connection.fetchval(self._queries["lock_state"], *_key(evaluation.ref))
-                stored = await self._judge_and_write(connection, evaluation, judge)
+                stored = await self._judge_and_write(connection, evaluation, judge, any_completeness)
             if stored is None:
                 raise ConflictError("other writers of this deployment kept coming first; repeat the call")
             return stored
@@ -261,6 +269,43 @@ class MetricsRepo:
         models = [read_model(row) for row in rows]
         return make_page(models, limit, lambda m: (m.ref.model_id, m.ref.model_version, m.ref.machine_id))
 
+    async def list_fleet(
+        self,
+        *,
+        model_type: str | None = None,
+        machine_id: UUID | str | None = None,
+        limit: int = 1000,
+        cursor: str | None = None,
+    ) -> Page[FleetEntry]:
+        """How the model of each slot is doing, by machine and model type."""
+        after = read_cursor(cursor, UUID, parse_text) or [UUID(int=0), ""]
+        args: list[object] = [as_limit(limit) + 1, *after]
+        query = add_filters(
+            self._queries["list_fleet"],
+            args,
+            m__model_type=as_optional_model_type(model_type),
+            m__machine_id=None if machine_id is None else check.as_uuid(machine_id, "machine_id"),
+        )
+        rows = await self._executor.fetch(query, *args)
+        entries = [read_fleet_entry(row) for row in rows]
+        return make_page(entries, limit, lambda entry: (entry.machine_id, entry.model_type))
+
+    async def list_versions(self, model_type: str, machine_id: UUID | str, *, limit: int = 100) -> list[SlotVersion]:
+        """The versions of a slot, newest first, each with its newest evaluation."""
+        slot = check.as_uuid(machine_id, "machine_id"), check.as_text(model_type, "model_type")
+        rows = await self._executor.fetch(self._queries["list_versions"], *slot, as_limit(limit))
+        return [read_slot_version(row) for row in rows]
+
+    async def fetch_newest_version(self, model_id: UUID, machine_id: UUID) -> int | None:
+        """The newest version of a model that is known on the machine, else on any; None where it is not known."""
+        row = await self._executor.fetchrow(self._queries["fetch_newest_version"], model_id, machine_id)
+        return None if row is None else int(row["model_version"])
+
+    async def list_machine_names(self, machine_ids: Iterable[UUID]) -> dict[UUID, str]:
+        """The names that machines were registered with."""
+        rows = await self._executor.fetch(self._queries["list_machine_names"], as_texts(machine_ids))
+        return {check.as_uuid(row["machine_id"], "machine_id"): row["machine_name"] for row in rows}
+
     async def _points(self, name: str, most: int, *args: object) -> list[Point]:
         rows = await self._executor.fetch(self._queries[name], *args, most + 1)
         if len(rows) > most:
@@ -268,11 +313,15 @@ class MetricsRepo:
                 "since", f"the period has more than {most} evaluations; choose a shorter one with since and until"
             )
         if len(rows) < THREAD_ROWS:
-            return [_read_point(row) for row in rows]
-        return await asyncio.to_thread(lambda: [_read_point(row) for row in rows])
+            return [read_point(row) for row in rows]
+        return await asyncio.to_thread(lambda: [read_point(row) for row in rows])
 
     async def _judge_and_write(
-        self, connection: Connection, evaluation: Evaluation, judge: Callable[[StoredState], Judgement]
+        self,
+        connection: Connection,
+        evaluation: Evaluation,
+        judge: Callable[[StoredState], Judgement],
+        any_completeness: bool,
     ) -> StoredEvaluation | None:
         """One read, one writing statement; None where another writer came in between."""
         ref = evaluation.ref
@@ -299,24 +348,30 @@ class MetricsRepo:
             )
         if row["same"] is None:
             return None
-        return await self._read_repeat(connection, evaluation, is_same=row["same"])
-
-    async def _read_repeat(self, connection: Connection, evaluation: Evaluation, *, is_same: bool) -> StoredEvaluation:
-        key = (*_key(evaluation.ref), evaluation.evaluation_date, evaluation.id)
-        row = await connection.fetchrow(self._queries["fetch_repeat"], *key)
-        assert row is not None
-        existing = read_evaluation(row)
-        if not is_same:
+        existing = await self._read_repeat(connection, evaluation)
+        if not (row["same"] or (any_completeness and _payload(existing) == _payload(evaluation))):
             raise ConflictError(
                 f"evaluation {evaluation.id} is stored with other values; a corrected evaluation needs a new id",
                 existing,
             )
         return StoredEvaluation(evaluation=existing, alert=None, training_run=None, is_new=False)
 
+    async def _read_repeat(self, connection: Connection, evaluation: Evaluation) -> Evaluation:
+        key = (*_key(evaluation.ref), evaluation.evaluation_date, evaluation.id)
+        row = await connection.fetchrow(self._queries["fetch_repeat"], *key)
+        assert row is not None
+        return read_evaluation(row)
+
 
 def _key(ref: ModelRef) -> tuple[UUID, int, UUID]:
     as_ref(ref)
     return ref.model_id, ref.model_version, ref.machine_id
+
+
+def _payload(evaluation: Evaluation) -> tuple[object, ...]:
+    """What a repeat must have in common with the first call, short of what was looked up."""
+    e = evaluation
+    return e.ref, e.evaluation_start, e.evaluation_end, e.sample_count, dict(e.metrics)
 
 
 def _read_state(row: Row | None, ref: ModelRef) -> StoredState:
@@ -365,18 +420,3 @@ def _verdict_columns(judged: Sequence[Evaluation]) -> tuple[Sequence[object], ..
 
 def _window(since: datetime, until: datetime) -> tuple[datetime, datetime]:
     return check.as_timestamp(since, "since"), check.as_timestamp(until, "until")
-
-
-def _read_point(row: Row) -> Point:
-    return Point(
-        model_id=check.as_uuid(row["model_id"], "model_id"),
-        model_version=row["model_version"],
-        evaluation_date=row["evaluation_date"],
-        evaluation_start=row["evaluation_start"],
-        evaluation_end=row["evaluation_end"],
-        id=check.as_uuid(row["id"], "id"),
-        created_at=row["created_at"],
-        sample_count=row["sample_count"],
-        verdict=row["verdict"],
-        metrics=read_metrics(row),
-    )

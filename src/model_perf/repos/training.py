@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 from model_perf import _validation as check
@@ -217,6 +218,12 @@ class TrainingRepo:
         )
         rows = await self._executor.fetch(query, *args)
         return make_page([read_training_run(row) for row in rows], limit, lambda run: (run.created_at, run.id))
+
+    async def fetch_usual_duration(self, model_type: str, machine_id: UUID | str) -> timedelta | None:
+        """The median duration of the slot's last 20 completed runs; None where there is none."""
+        slot = check.as_uuid(machine_id, "machine_id"), check.as_text(model_type, "model_type")
+        row = await self._executor.fetchrow(self._queries["fetch_usual_duration"], *slot)
+        return None if row is None else cast(timedelta | None, row["duration"])
 
     async def _transition(self, name: str, run_id: UUID | str, attempt: int, *args: object) -> TrainingRun:
         number, holder = check.as_uuid(run_id, "run_id"), check.as_int(attempt, "attempt", low=1, high=check.INT4_MAX)

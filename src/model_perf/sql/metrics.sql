@@ -6,6 +6,15 @@ e.evaluation_end, e.sample_count, e.data_completeness, e.r_squared, e.rmse, e.ma
 e.recall, e.f1_score, e.metrics::text AS metrics, e.drift_detected, e.drift_score, e.drift_threshold,
 e.drift_details::text AS drift_details, e.verdict, e.created_by, e.created_at, e.metadata::text AS metadata
 
+-- name: point
+e.model_id, e.model_version, e.evaluation_date, e.evaluation_start, e.evaluation_end, e.id, e.created_at,
+e.sample_count, e.data_completeness, e.verdict, e.drift_score, e.r_squared, e.rmse, e.mae, e.mape, e.precision,
+e.recall, e.f1_score, e.metrics::text AS metrics
+
+-- name: deployment
+m.model_id, m.model_version, m.machine_id, m.model_type, m.machine_name, m.version_label, m.training_data_end,
+m.first_seen_at
+
 -- name: fetch_state
 -- $1 model_id, $2 model_version, $3 machine_id; one row always
 SELECT m.model_type, m.training_data_end, s.version, s.state::text AS state
@@ -207,9 +216,7 @@ ORDER BY e.evaluation_date, e.created_at, e.id
 
 -- name: list_points
 -- $1 model_id, $2 model_version, $3 machine_id, $4 since, $5 until, $6 limit
-SELECT e.model_id, e.model_version, e.evaluation_date, e.evaluation_start, e.evaluation_end, e.id,
-    e.created_at, e.sample_count, e.verdict, e.r_squared, e.rmse, e.mae, e.mape, e.precision, e.recall, e.f1_score,
-    e.metrics::text AS metrics
+SELECT {point}
 FROM {schema}.model_performance_metrics e
 WHERE e.model_id = $1 AND e.model_version = $2 AND e.machine_id = $3
     AND e.evaluation_date >= $4 AND e.evaluation_date < $5
@@ -218,9 +225,7 @@ LIMIT $6
 
 -- name: list_slot_points
 -- $1 machine_id, $2 model_type, $3 since, $4 until, $5 limit: all versions of the slot
-SELECT e.model_id, e.model_version, e.evaluation_date, e.evaluation_start, e.evaluation_end, e.id,
-    e.created_at, e.sample_count, e.verdict, e.r_squared, e.rmse, e.mae, e.mape, e.precision, e.recall, e.f1_score,
-    e.metrics::text AS metrics
+SELECT {point}
 FROM {schema}.models m
 CROSS JOIN LATERAL (
     SELECT p.* FROM {schema}.model_performance_metrics p
@@ -236,9 +241,7 @@ LIMIT $5
 -- name: list_pairs
 -- $1 machine_id, $2 model_a_id, $3 model_a_version, $4 model_b_id, $5 model_b_version, $6 since, $7 until,
 -- $8 limit: the evaluations of both on windows inside [since, until]
-SELECT e.model_id, e.model_version, e.evaluation_date, e.evaluation_start, e.evaluation_end, e.id,
-    e.created_at, e.sample_count, e.verdict, e.r_squared, e.rmse, e.mae, e.mape, e.precision, e.recall, e.f1_score,
-    e.metrics::text AS metrics
+SELECT {point}
 FROM (VALUES ($2::uuid, $3::integer), ($4::uuid, $5::integer)) AS arm (model_id, model_version)
 CROSS JOIN LATERAL (
     SELECT p.* FROM {schema}.model_performance_metrics p
@@ -248,6 +251,78 @@ CROSS JOIN LATERAL (
     LIMIT $8
 ) e
 ORDER BY e.evaluation_date, e.id
+
+-- name: list_fleet
+-- $1 limit, $2 machine_id and $3 model_type after which the page starts; a row per slot: its newest evaluation over all
+-- versions, or the newest version where there is none, and what is open in the slot
+SELECT slot.model_type AS slot_model_type, slot.machine_id AS slot_machine_id, names.machine_name,
+    e.deployed_id, e.deployed_version, e.version_label, {point},
+    coalesce(a.n_open_alerts, 0) AS n_open_alerts, a.worst_rank, t.id AS test_id, t.test_name, r.id AS run_id,
+    r.training_status
+FROM (
+    SELECT DISTINCT m.machine_id, m.model_type FROM {schema}.models m
+    WHERE (m.machine_id, m.model_type) > ($2, $3)
+    -- filters
+    ORDER BY m.machine_id, m.model_type LIMIT $1
+) slot
+CROSS JOIN LATERAL (
+    SELECT max(n.machine_name) AS machine_name FROM {schema}.models n WHERE n.machine_id = slot.machine_id
+) names
+CROSS JOIN LATERAL (
+    SELECT m.model_id AS deployed_id, m.model_version AS deployed_version, m.version_label, l.*
+    FROM {schema}.models m
+    LEFT JOIN LATERAL (
+        SELECT p.* FROM {schema}.model_performance_metrics p
+        WHERE p.model_id = m.model_id AND p.model_version = m.model_version AND p.machine_id = m.machine_id
+        ORDER BY p.evaluation_date DESC, p.id DESC LIMIT 1
+    ) l ON true
+    WHERE m.machine_id = slot.machine_id AND m.model_type = slot.model_type
+    ORDER BY l.evaluation_date DESC NULLS LAST, m.model_version DESC, l.id DESC LIMIT 1
+) e
+LEFT JOIN (
+    SELECT o.machine_id, o.model_type, count(*) AS n_open_alerts, max(o.severity_rank) AS worst_rank
+    FROM {schema}.model_alerts o WHERE NOT o.is_resolved GROUP BY o.machine_id, o.model_type
+) a ON a.machine_id = slot.machine_id AND a.model_type = slot.model_type
+LEFT JOIN {schema}.model_ab_tests t
+    ON t.machine_id = slot.machine_id AND t.model_type = slot.model_type AND t.test_status = 'running'
+LEFT JOIN {schema}.model_training_history r
+    ON r.machine_id = slot.machine_id AND r.model_type = slot.model_type
+    AND r.training_status IN ('pending', 'running')
+ORDER BY slot.machine_id, slot.model_type
+
+-- name: list_versions
+-- $1 machine_id, $2 model_type, $3 limit: the versions of a slot, newest first, each with its newest evaluation and
+-- the rows that it was trained on
+SELECT m.model_id AS deployed_id, m.model_version AS deployed_version, m.version_label, m.first_seen_at, {point},
+    trained.sample_count AS training_samples
+FROM {schema}.models m
+LEFT JOIN LATERAL (
+    SELECT p.* FROM {schema}.model_performance_metrics p
+    WHERE p.model_id = m.model_id AND p.model_version = m.model_version AND p.machine_id = m.machine_id
+    ORDER BY p.evaluation_date DESC, p.id DESC LIMIT 1
+) e ON true
+LEFT JOIN LATERAL (
+    SELECT r.sample_count FROM {schema}.model_training_history r
+    WHERE r.machine_id = m.machine_id AND r.model_type = m.model_type AND r.training_status = 'completed'
+        AND r.model_version = m.model_version AND coalesce(r.model_id, m.model_id) = m.model_id
+    ORDER BY r.created_at DESC LIMIT 1
+) trained ON true
+WHERE m.machine_id = $1 AND m.model_type = $2
+ORDER BY m.model_version DESC, m.model_id
+LIMIT $3
+
+-- name: fetch_newest_version
+-- $1 model_id, $2 machine_id: the newest version of a model known on that machine, else on any
+SELECT m.model_version FROM {schema}.models m
+WHERE m.model_id = $1
+ORDER BY m.machine_id = $2 DESC, m.model_version DESC
+LIMIT 1
+
+-- name: list_machine_names
+-- $1 machine_id (array of text): the names that were registered
+SELECT m.machine_id, max(m.machine_name) AS machine_name FROM {schema}.models m
+WHERE m.machine_id = ANY ($1::text[]::uuid[]) AND m.machine_name IS NOT NULL
+GROUP BY m.machine_id
 
 -- name: fetch_model_type
 -- $1 model_id
@@ -278,8 +353,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('model_perf slot ' || $1, 7307))
 
 -- name: list_slot_models
 -- $1 machine_id, $2 model_type
-SELECT m.model_id, m.model_version, m.machine_id, m.model_type, m.machine_name, m.version_label,
-    m.training_data_end, m.first_seen_at
+SELECT {deployment}
 FROM {schema}.models m
 WHERE m.machine_id = $1 AND m.model_type = $2
 ORDER BY m.model_version
@@ -294,13 +368,11 @@ ON CONFLICT (model_id, model_version, machine_id) DO UPDATE
 SET machine_name = coalesce(excluded.machine_name, m.machine_name),
     version_label = coalesce(excluded.version_label, m.version_label),
     training_data_end = coalesce(excluded.training_data_end, m.training_data_end)
-RETURNING m.model_id, m.model_version, m.machine_id, m.model_type, m.machine_name, m.version_label,
-    m.training_data_end, m.first_seen_at
+RETURNING {deployment}
 
 -- name: list_models
 -- $1, $2, $3 model_id, model_version, machine_id after which the page starts, $4 limit
-SELECT m.model_id, m.model_version, m.machine_id, m.model_type, m.machine_name, m.version_label,
-    m.training_data_end, m.first_seen_at
+SELECT {deployment}
 FROM {schema}.models m
 WHERE (m.model_id, m.model_version, m.machine_id) > ($1, $2, $3)
 -- filters

@@ -105,3 +105,13 @@ WHERE (r.created_at, r.id) < ($1, $2)
 -- filters
 ORDER BY r.created_at DESC, r.id DESC
 LIMIT $3
+
+-- name: fetch_usual_duration
+-- $1 machine_id, $2 model_type: the median of the slot's last 20 completed runs, NULL where there is none
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY d.duration) AS duration
+FROM (
+    SELECT r.training_end - r.training_start AS duration FROM {schema}.model_training_history r
+    WHERE r.machine_id = $1 AND r.model_type = $2 AND r.training_status = 'completed'
+        AND r.training_end >= r.training_start
+    ORDER BY r.created_at DESC LIMIT 20
+) d

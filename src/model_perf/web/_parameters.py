@@ -1,0 +1,174 @@
+"""What a request may say: the parameters of the routes, each with its limits and its description."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, NoReturn
+from uuid import UUID
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import AwareDatetime, BeforeValidator
+
+from model_perf import InvalidInputError
+from model_perf.web._problems import RequestRefusedError
+
+MAX_BODY_BYTES = 256 * 1024
+"""A thousand times the size of a usual metrics object."""
+
+_SPACED_OFFSET = re.compile(r"\S+[T ]\S+ \d\d:?\d\d")
+
+
+def _as_written(value: object) -> object:
+    """pydantic would take a number for seconds since 1970, and cannot know that a space was a plus."""
+    if isinstance(value, str):
+        if _SPACED_OFFSET.fullmatch(value):
+            raise ValueError("a + in a URL stands for a space; write it as %2B, or give the time in UTC with a Z")
+        if not re.match(r"\d{4}-\d\d-\d\d", value):
+            raise ValueError("give ISO 8601 with a time zone, as in 2024-11-03T00:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_as_written)]
+
+ModelId = Annotated[UUID, Query(description="Id of the model.")]
+ModelType = Annotated[str, Query(min_length=1, max_length=200, description="What kind of model it is.")]
+MachineId = Annotated[
+    UUID, Query(description="Id of the machine; the nil UUID for a model that serves no machine in particular.")
+]
+ModelVersion = Annotated[
+    int | None,
+    Query(
+        ge=0, le=2**31 - 1, description="Default: the version in service as the host knows it, else the newest known."
+    ),
+]
+Start = Annotated[Moment, Query(description="Start of the window, included; ISO 8601 with a time zone.")]
+End = Annotated[Moment, Query(description="End of the window, excluded.")]
+SampleCount = Annotated[int | None, Query(ge=0, le=2**63 - 1, description="Rows behind the metrics; absent = unknown.")]
+Completeness = Annotated[
+    float | None, Query(ge=0, le=1, description="Share of the expected rows that were there; absent = looked up.")
+]
+EvaluationId = Annotated[UUID | None, Query(description="Makes a repeat of the request harmless.")]
+Days = Annotated[float, Query(gt=0, le=36_525, description="Length of the period that ends now.")]
+Metric = Annotated[
+    str | None, Query(min_length=1, max_length=200, description="Default: the primary metric of those that are there.")
+]
+TriggerType = Annotated[
+    Literal["manual", "scheduled", "drift", "degradation", "drift_detected", "performance_degradation"],
+    Query(description="The last two are stored as drift and degradation."),
+]
+Reason = Annotated[str | None, Query(min_length=1, max_length=10_000, description="Why, in words; kept.")]
+Notes = Annotated[str | None, Query(min_length=1, max_length=10_000, description="A comment; kept.")]
+ABTestName = Annotated[str, Query(min_length=1, max_length=200)]
+DurationHours = Annotated[float, Query(gt=0, le=87_660)]
+TrafficSplit = Annotated[float, Query(gt=0, lt=1, description="Share of model_b.")]
+FilterModelType = Annotated[str | None, Query(min_length=1, max_length=200, description="Only of this model type.")]
+FilterMachineId = Annotated[UUID | None, Query(description="Only of this machine.")]
+FilterSeverity = Annotated[Literal["info", "warning", "critical"] | None, Query(description="Only of this severity.")]
+Resolution = Annotated[Literal["recovered", "retrained", "false_positive", "manual"], Query()]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Rows of a page; the Link header leads to the next one.")]
+Cursor = Annotated[str | None, Query(max_length=2_000, description="From the Link header of the page before.")]
+PathId = Annotated[UUID, Path()]
+
+
+def _who(
+    request: Request,
+    by: Annotated[str | None, Query(min_length=1, max_length=200, description="Who does it; kept.")] = None,
+) -> str | None:
+    known: str | None = getattr(request.state, "model_perf_user", None)
+    if known is not None and by not in (None, known):
+        raise RequestRefusedError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "by", f"{by!r} is not who is logged in; leave the parameter out"
+        )
+    return by if known is None else known
+
+
+By = Annotated[str | None, Depends(_who)]
+
+
+def remember_user(user: Callable[..., Any]) -> Callable[..., None]:
+    """A dependency that keeps what the host's dependency *user* says, for `By`."""
+
+    def remember(request: Request, name: str = Depends(user)) -> None:
+        request.state.model_perf_user = str(name)
+
+    return remember
+
+
+def refuse_repeated(request: Request) -> None:
+    """Of a parameter given twice nobody knows which one is meant."""
+    names = Counter(name for name, _ in request.query_params.multi_items())
+    for name, times in names.items():
+        if times > 1:
+            raise RequestRefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, name, f"is given {times} times; give it once")
+
+
+async def _read_metrics(request: Request) -> dict[str, float]:
+    """The body, a JSON object of names and numbers; its values are checked by `ModelPerformanceTracker.record`."""
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if not re.fullmatch(r"application/(.+\+)?json", kind):
+        raise RequestRefusedError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "body", f"is {kind!r}; send application/json, as in {{'rmse': 12.1}}"
+        )
+    body = await _read_limited(request)
+    try:
+        metrics = json.loads(body, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InvalidInputError):
+            raise
+        raise InvalidInputError("body", 'is not JSON; send an object, as in {"rmse": 12.1}') from None
+    if not isinstance(metrics, dict):
+        raise InvalidInputError("body", f'is a JSON {_KINDS[type(metrics)]}; send an object, as in {{"rmse": 12.1}}')
+    for name, value in metrics.items():
+        if type(value) not in (int, float):
+            raise InvalidInputError(
+                f"metrics[{name!r}]", f"is a JSON {_KINDS[type(value)]}; give a number or leave it out"
+            )
+    return metrics
+
+
+Metrics = Annotated[dict[str, float], Depends(_read_metrics)]
+
+METRICS_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "Metrics by name, at least one.",
+        "content": {
+            "application/json": {
+                "schema": {"type": "object", "minProperties": 1, "additionalProperties": {"type": "number"}},
+                "example": {"r_squared": 0.93, "rmse": 12.1},
+            }
+        },
+    }
+}
+
+_KINDS = {
+    dict: "object", list: "array", str: "string", int: "number", float: "number", bool: "boolean", type(None): "null",
+}  # fmt: skip
+
+
+async def _read_limited(request: Request) -> bytes:
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise RequestRefusedError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body", f"has more than {MAX_BODY_BYTES} bytes; send metrics only"
+            )
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(name, times)] = Counter(name for name, _ in pairs).most_common(1)
+        raise InvalidInputError("body", f"has {name!r} {times} times; give it once")
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidInputError("body", f"contains {name}; leave out what could not be computed")
