@@ -569,11 +569,12 @@ class ModelPerformanceTracker:
         triggered_by: str | None = None,
     ) -> RetrainingTrigger:
         """Open a training run, unless one is pending or running for that machine and model type."""
-        machine = NO_MACHINE if machine_id is None else machine_id
+        machine, now = NO_MACHINE if machine_id is None else machine_id, self._executor.moment()
         usual = await self.training.fetch_usual_duration(model_type, machine)
         run, triggered = await self.training.open_run(
             model_type=model_type,
             machine_id=machine,
+            now=now,
             trigger_type=as_trigger_type(trigger_type),
             reason=reason,
             triggered_by=triggered_by,
@@ -583,7 +584,7 @@ class ModelPerformanceTracker:
             answer = reason or f"triggered ({run.trigger_type})"
         else:
             answer = f"already in progress: run {run.id} is {run.training_status} since {run.created_at.isoformat()}"
-        end = estimated_end(run, usual, self._executor.moment())
+        end = estimated_end(run, usual, now)
         return RetrainingTrigger(triggered=triggered, reason=answer, run=run, estimated_completion=end)
 
     async def start_ab_test(

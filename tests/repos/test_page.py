@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 from tests.factories import START, make_evaluation, make_id, make_ref
 
-from model_perf import ABTest, Alert, Evaluation, InvalidInputError, Model, ModelPerformanceTracker, Page, TrainingRun
+from model_perf import (
+    ABTest,
+    Alert,
+    Evaluation,
+    FleetEntry,
+    InvalidInputError,
+    Model,
+    ModelPerformanceTracker,
+    Page,
+    TrainingRun,
+)
 
 N = 7
 FOREVER = {"since": START - timedelta(days=999), "until": START + timedelta(days=999)}
@@ -55,6 +65,7 @@ LISTS: dict[str, tuple[Callable[[ModelPerformanceTracker, int, int], Awaitable[N
         lambda t: lambda **page: t.metrics.list_evaluations(make_ref(), **FOREVER, **page),
     ),
     "list_latest": (add_slot, lambda t: t.metrics.list_latest),
+    "list_fleet": (add_slot, lambda t: t.metrics.list_fleet),
     "list_models": (add_model, lambda t: t.metrics.list_models),
     "list_runs": (add_run, lambda t: t.training.list_runs),
     "list_tests": (add_test, lambda t: t.ab_tests.list_tests),
@@ -63,7 +74,9 @@ LISTS: dict[str, tuple[Callable[[ModelPerformanceTracker, int, int], Awaitable[N
 }
 
 
-def key_of(item: Evaluation | Model | TrainingRun | ABTest | Alert) -> object:
+def key_of(item: Evaluation | Model | FleetEntry | TrainingRun | ABTest | Alert) -> object:
+    if isinstance(item, FleetEntry):
+        return item.machine_id, item.model_type
     return item.ref if isinstance(item, Model) else item.id
 
 

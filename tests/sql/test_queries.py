@@ -28,6 +28,7 @@ USERS = {stem: [REPOS / f"{stem}.py"] for stem in STEMS} | {"metrics": [REPOS / 
 
 FILTERS = {
     ("metrics", "list_models"): ("m__model_type", "m__machine_id", "m__model_id"),
+    ("metrics", "list_fleet"): ("m__model_type", "m__machine_id"),
     ("training", "claim"): ("x__model_type",),
     ("training", "list_runs"): ("r__model_type", "r__machine_id"),
     ("ab_tests", "list_active"): ("t__model_type", "t__machine_id"),
@@ -253,6 +254,8 @@ HOT: dict[str, tuple[str, str, tuple[object, ...], set[str]]] = {
         {METRICS_KEY},
     ),
     "list_latest": ("metrics", "list_latest", (21, UUID(int=0), ""), {METRICS_KEY, "models_slot"}),
+    "list_fleet": ("metrics", "list_fleet", (21, UUID(int=0), ""), {METRICS_KEY, "models_slot"}),
+    "list_versions": ("metrics", "list_versions", (KEY[2], "baseline", 100), {METRICS_KEY, "models_slot"}),
     "list_active": (
         *("alerts", "list_active"),
         (3, datetime.max.replace(tzinfo=START.tzinfo), LAST_ID, 101),
@@ -287,10 +290,12 @@ async def test_record_looks_for_a_repeat_by_the_key(seeded: asyncpg.Connection) 
 
 
 async def test_the_latest_evaluations_cost_a_probe_per_deployment(seeded: asyncpg.Connection) -> None:
-    """`list_latest` and the view read one evaluation per deployment, however many there are."""
+    """`list_latest`, `list_fleet` and the view read one evaluation per deployment, however many there are."""
     query = load_queries("metrics", "model_perf")["list_latest"]
     view = "SELECT * FROM model_perf.v_latest_model_performance"
-    for text, args, n in ((query, (2000, UUID(int=0), ""), 1560), (view, (), 1560), (query, (21, KEY[2], ""), None)):
+    fleet = load_queries("metrics", "model_perf")["list_fleet"]
+    every, page = (2000, UUID(int=0), ""), (21, KEY[2], "")
+    for text, args, n in ((query, every, 1560), (fleet, every, 1560), (view, (), 1560), (query, page, None)):
         nodes = await plan_of(seeded, text, *args)
         (probe,) = [node for node in nodes if node.get("Index Name") == METRICS_KEY]
         assert probe["Actual Rows"] == 1
