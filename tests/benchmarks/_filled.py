@@ -49,17 +49,19 @@ def make_ref(number: int) -> ModelRef:
     )
 
 
-async def fill(connection: Connection, schema: str, n_rows: int, *, n_models: int | None = None) -> Filled:
-    """Replace what is there by *n_rows* evaluations; of so many deployments, or over a year."""
+async def fill(
+    connection: Connection, schema: str, n_rows: int, *, n_models: int | None = None, hourly_days: int = 30
+) -> Filled:
+    """Replace what is there by *n_rows* daily evaluations, of so many deployments or over a year, and hourly ones."""
     models = n_models or max(1, n_rows // DAYS)
     step, hour = timedelta(days=1), timedelta(hours=1)
     await connection.execute(f"TRUNCATE {schema}.models, {schema}.model_performance_metrics")
     await connection.execute(_DEPLOYMENTS.format(schema=schema), 1, models, NOW)
     statement = _FILL.format(schema=schema)
     await connection.execute(statement, 1, models, step, step * (n_rows // models), NOW)
-    if n_models is None:
+    if hourly_days:
         await connection.execute(_DEPLOYMENTS.format(schema=schema), HOURLY, HOURLY, NOW)
-        await connection.execute(statement, HOURLY, HOURLY, hour, timedelta(days=30), NOW)
+        await connection.execute(statement, HOURLY, HOURLY, hour, step * hourly_days, NOW)
     await connection.execute(f"VACUUM ANALYZE {schema}.model_performance_metrics")
     await connection.execute(f"VACUUM ANALYZE {schema}.models")
     return Filled(n_rows=n_rows, daily=make_ref(max(1, models // 2)), hourly=make_ref(HOURLY))

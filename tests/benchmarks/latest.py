@@ -32,7 +32,7 @@ async def measure(setting: Setting) -> list[Line]:
     async with setting.tracker("bench_latest") as tracker:
         setting.say(f"latest: filling a table with {n_rows:,} rows")
         async with tracker.pool.acquire() as connection:
-            await fill(connection, "bench_latest", n_rows, n_models=N_MODELS)
+            await fill(connection, "bench_latest", n_rows, n_models=N_MODELS, hourly_days=0)
         works = {
             "ours": Work(run=lambda: _list_latest(tracker)),
             "limit": Work(run=lambda: _fetch(tracker, PROBES)),

@@ -74,7 +74,8 @@ Cursor = Annotated[str | None, Query(max_length=2_000, description="From the Lin
 PathId = Annotated[UUID, Path()]
 
 
-def _who(
+# None of the dependencies waits for anything; they are async all the same, since FastAPI would hand others to a thread.
+async def _who(
     request: Request,
     by: Annotated[str | None, Query(min_length=1, max_length=200, description="Who does it; kept.")] = None,
 ) -> str | None:
@@ -89,16 +90,16 @@ def _who(
 By = Annotated[str | None, Depends(_who)]
 
 
-def remember_user(user: Callable[..., Any]) -> Callable[..., None]:
+def remember_user(user: Callable[..., Any]) -> Callable[..., Any]:
     """A dependency that keeps what the host's dependency *user* says, for `By`."""
 
-    def remember(request: Request, name: str = Depends(user)) -> None:
+    async def remember(request: Request, name: str = Depends(user)) -> None:
         request.state.model_perf_user = str(name)
 
     return remember
 
 
-def refuse_repeated(request: Request) -> None:
+async def refuse_repeated(request: Request) -> None:
     """Of a parameter given twice nobody knows which one is meant."""
     names = Counter(name for name, _ in request.query_params.multi_items())
     for name, times in names.items():
