@@ -73,6 +73,12 @@ async def test_a_degradation_is_found_and_alerted(bound: ModelPerformanceTracker
     assert found.alert is not None
     assert found.alert.severity == "critical"
     assert found.training_run is None
+    assert found.drift.worst is not None
+    assert (found.alert.current_metric_value, found.alert.baseline_metric_value, found.alert.threshold_value) == (
+        BAD,
+        found.drift.worst.baseline_value,
+        found.drift.worst.threshold_value,
+    )
     assert await bound.active_alerts() == [found.alert]
     again = await record(bound, 13, BAD)
     assert again.alert is not None

@@ -71,7 +71,7 @@ def alert_content(ref: ModelRef, report: DriftReport) -> dict[str, Any]:
         "message": f"{ref.model_type} version {ref.model_version}: {report.recommendation}",
         "details": report.to_dict(),
         "current_metric_value": None if worst is None else worst.current_value,
-        "threshold_value": report.drift_threshold,
+        "threshold_value": None if worst is None else worst.threshold_value,
         "baseline_metric_value": None if worst is None else worst.baseline_value,
     }
 
