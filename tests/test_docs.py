@@ -18,21 +18,20 @@ from uuid import uuid4
 import asyncpg
 import attrs
 import pytest
-from attrs import frozen
+from fastapi import FastAPI
+from pydantic import TypeAdapter
+from tests.pages import ROOT, Chunk, read_chunks
 from tests.servers import with_database
 
 import model_perf
 from model_perf import cli, records, repos, results
 from model_perf.sql.migrate import migrate
+from model_perf.web import create_router
+from model_perf.web.schemas import ModelPerfProblem
 
-ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-_CHUNK = re.compile(
-    r"^```(?P<language>\w+)\n(?P<code>.*?)^```$|^<!-- (?P<hidden>setup|check):\n(?P<script>.*?)^-->$",
-    re.MULTILINE | re.DOTALL,
-)
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -46,25 +45,6 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdroppe
 WHERE n.nspname = $1 AND c.relkind IN ('r', 'v')
 GROUP BY c.relname
 """
-
-
-@frozen
-class Chunk:
-    """A fence of a page, or a hidden script (a comment that starts with ``setup:`` or ``check:``)."""
-
-    language: str
-    text: str
-    line: int
-
-
-def read_chunks(page: Path) -> list[Chunk]:
-    text = page.read_text(encoding="utf-8")
-    chunks = []
-    for found in _CHUNK.finditer(text):
-        language = "python" if found["hidden"] else found["language"]
-        body, group = (found["script"], "script") if found["hidden"] else (found["code"], "code")
-        chunks.append(Chunk(language, body, text.count("\n", 0, found.start(group)) + 1))
-    return chunks
 
 
 def relative(page: Path) -> str:
@@ -192,6 +172,10 @@ def test_every_page_is_in_the_index() -> None:
 def documented_words() -> set[str]:
     """Every word that stands in code style on a reference page."""
     text = "\n".join(page.read_text(encoding="utf-8") for page in sorted(REFERENCE.glob("*.md")))
+    return code_words(text)
+
+
+def code_words(text: str) -> set[str]:
     return {word for code in re.findall(r"`([^`\n]+)`", text) for word in re.findall(r"\w+", code)}
 
 
@@ -220,7 +204,8 @@ def public_members(cls: type) -> set[str]:
         *(records.ModelRef, records.Model, records.Evaluation, records.TrainingRun, records.ABTest, records.Alert),
         *(results.RecordedEvaluation, results.RetrainingTrigger, results.Trend, results.VersionTrend),
         *(results.ABTestResult, repos.Page, repos.Point, repos.RecordedBatch, model_perf.stats.MetricTrend),
-        *(model_perf.drift.MetricCheck, model_perf.SchemaStatus),
+        *(model_perf.drift.MetricCheck, model_perf.SchemaStatus, model_perf.HostDirectory, repos.FleetEntry),
+        *(repos.SlotVersion, results.SlotSummary),
     ],
 )
 def test_every_method_and_field_is_in_the_reference(cls: type) -> None:
@@ -240,6 +225,25 @@ def test_every_option_of_the_command_is_in_the_reference() -> None:
         for action in parser._actions:
             for option in action.option_strings:
                 assert option in text, f"{name} {option}"
+
+
+def test_every_route_is_in_the_reference() -> None:
+    """docs/reference/http.md has a section for each route with its parameters, and lists every field of the answers."""
+    app = FastAPI()
+    tracker = model_perf.ModelPerformanceTracker(lambda: app.state.pool)
+    app.include_router(create_router(tracker, allow_anonymous=True))
+    spec = app.openapi()
+    parts = re.split(r"^## (.+)$", (REFERENCE / "http.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    sections = {title: code_words(body) for title, body in zip(parts[1::2], parts[2::2], strict=True)}
+    for path, methods in spec["paths"].items():
+        for method, operation in methods.items():
+            listed = sections.pop(f"`{method.upper()} {path}`")
+            assert {each["name"] for each in operation.get("parameters", [])} - listed == set(), path
+    assert list(sections) == ["Errors"]
+    components = {**spec["components"]["schemas"], "ModelPerfProblem": TypeAdapter(ModelPerfProblem).json_schema()}
+    for name, component in components.items():
+        words = {word for part in parts if f"`{name}`" in part for word in code_words(part)}
+        assert set(component["properties"]) - words == set(), name
 
 
 async def test_every_column_is_in_the_reference(pool: asyncpg.Pool, schema: str) -> None:
