@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -16,16 +17,20 @@ from tests.servers import KillableServer, session_server, with_database
 from model_perf import ModelPerformanceTracker
 
 _SERVER_FIXTURES = {"server_dsn", "killable_server"}
+_WEB = Path(__file__).parent / "web"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "database: needs a PostgreSQL server; set by itself on tests that use one")
+    config.addinivalue_line("markers", "web: of the HTTP API; set by itself on the tests in tests/web")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if _SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("database")
+        if item.path.is_relative_to(_WEB):
+            item.add_marker("web")
     if "long" not in config.option.markexpr:
         long = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=long)
