@@ -102,5 +102,7 @@ def _as_count(answer: object) -> int:
     return check.as_int(answer, "samples")  # type: ignore[arg-type]
 
 
-def _as_names(answer: Mapping[UUID | str, str]) -> dict[UUID, str]:
-    return {check.as_uuid(number, "machine_id"): check.as_text(name, "name") for number, name in answer.items()}
+def _as_names(answer: Mapping[UUID | str, str | None]) -> dict[UUID, str]:
+    """A machine without a name costs its own name only."""
+    named = {number: name for number, name in answer.items() if name}
+    return {check.as_uuid(number, "machine_id"): check.as_text(name, "name") for number, name in named.items()}

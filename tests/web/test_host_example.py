@@ -222,6 +222,20 @@ async def test_a_slow_directory_is_not_waited_for(client: httpx.AsyncClient, hos
     assert (await client.get(f"{API}/metrics/trend", params=SLOT)).json()["machine_name"] == "press 7"
 
 
+async def test_a_machine_without_a_name_costs_its_own_name_only(client: httpx.AsyncClient, host: FastAPI) -> None:
+    """Where the host has a machine whose name is NULL, the names of the others are still shown."""
+    nameless = UUID(int=8)
+    await host.state.pool.execute("ALTER TABLE machines ALTER name DROP NOT NULL")
+    await host.state.pool.execute("INSERT INTO machines VALUES ($1, NULL, 'press')", nameless)
+    await record(client)
+    await record(client, machine_id=str(nameless))
+    fleet = (await client.get(f"{API}/fleet")).json()
+    assert {row["machine_id"]: row["machine_name"] for row in fleet} == {
+        str(MACHINE): "press 7",
+        str(nameless): str(nameless),
+    }
+
+
 async def test_without_a_directory_unknown_stays_unknown(client: httpx.AsyncClient, host: FastAPI) -> None:
     """Without a directory the version must be given once, the completeness is null and the name is the id."""
     bare = create_router(ModelPerformanceTracker(lambda: host.state.pool), allow_anonymous=True)
