@@ -170,6 +170,17 @@ async def test_who_is_logged_in_is_kept(client: httpx.AsyncClient, host: FastAPI
     assert (run["triggered_by"], stored, other.status_code) == ("bo", "bo", 422)
 
 
+async def test_nobody_has_no_name(client: httpx.AsyncClient, host: FastAPI) -> None:
+    """Where the host's dependency says None, nobody is logged in: nothing is kept, unless `by` says who."""
+    anonymous = create_router(host.state.tracker, allow_anonymous=True, user=lambda: None)
+    host.include_router(anonymous, prefix="/anonymous")
+    for machine, by in ((1, {}), (2, {"by": "cy"})):
+        params = {**SLOT, "machine_id": str(UUID(int=machine)), **by}
+        assert (await client.post("/anonymous/retrain/trigger", params=params)).status_code == 200
+    runs = (await client.get(f"{API}/training")).json()
+    assert {run["machine_id"]: run["triggered_by"] for run in runs} == {str(UUID(int=1)): None, str(UUID(int=2)): "cy"}
+
+
 async def test_an_answer_has_what_the_directory_knows(client: httpx.AsyncClient) -> None:
     """The version comes from the host's directory, the completeness from its expected samples, the name from it."""
     recorded = await record(client)

@@ -93,8 +93,8 @@ By = Annotated[str | None, Depends(_who)]
 def remember_user(user: Callable[..., Any]) -> Callable[..., Any]:
     """A dependency that keeps what the host's dependency *user* says, for `By`."""
 
-    async def remember(request: Request, name: str = Depends(user)) -> None:
-        request.state.model_perf_user = str(name)
+    async def remember(request: Request, name: str | None = Depends(user)) -> None:
+        request.state.model_perf_user = None if name is None else str(name)
 
     return remember
 
