@@ -552,6 +552,8 @@ class ModelPerformanceTracker:
     async def check_drift(self, ref: ModelRef) -> DriftReport:
         """The verdict on the newest evaluation of a deployment; it is judged first where that has not been done."""
         newest = await self.metrics.fetch_latest(ref)
+        if newest is None or newest.ref.model_type != ref.model_type:
+            await self.metrics.check_model_type(ref)
         if newest is None:
             return DriftReport.without_evaluations(self.policy)
         if not newest.drift_details:

@@ -201,6 +201,14 @@ async def test_without_a_version_anywhere_the_parameter_is_named(client: httpx.A
     assert (answer.status_code, answer.json()["parameters"]) == (422, ["model_version"])
 
 
+async def test_a_check_under_another_model_type_is_refused(client: httpx.AsyncClient) -> None:
+    """A known model that is asked for with another model type is a 409, as it is when it is recorded."""
+    await record(client)
+    params = {**SLOT, "model_id": str(MODEL), "model_type": "forecast"}
+    answer = await client.post(f"{API}/drift/check", params=params)
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+
+
 async def test_a_directory_that_fails_costs_its_answers_only(
     client: httpx.AsyncClient, host: FastAPI, caplog: pytest.LogCaptureFixture
 ) -> None:
