@@ -26,6 +26,7 @@ OPTIONS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
+PATIENCE_MS = 30_000
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: apt-get install chromium")
 
 REF = ModelRef(model_id=MODEL, model_type="energy", model_version=VERSION, machine_id=MACHINE)
@@ -46,7 +47,7 @@ class Browser:
 
     async def open(self, address: str, machine: str = SLOT["machine_id"]) -> None:
         await self.page.goto(f"{address}/page/index.html?model_type=energy&machine_id={machine}")
-        await expect(self.page.locator("#state")).not_to_have_text("loading")
+        await expect(self.page.locator("#state")).not_to_have_text("loading", timeout=PATIENCE_MS)
 
     async def text(self, name: str) -> str:
         return await self.page.locator(f"#{name}").inner_text()
@@ -59,7 +60,7 @@ class Browser:
         """Press the button; what the page then says."""
         before = await self.text("retraining")
         await self.page.click("#retrain")
-        await expect(self.page.locator("#retraining")).not_to_have_text(before)
+        await expect(self.page.locator("#retraining")).not_to_have_text(before, timeout=PATIENCE_MS)
         return await self.text("retraining")
 
 
