@@ -1,10 +1,21 @@
-"""Has something changed? Pure functions: values in, a verdict with its grounds out."""
+"""Has something changed? Pure functions: values in, a verdict or a statistic with its grounds out."""
+
+import importlib
+import typing
 
 from model_perf.drift._cusum import cusum_limit, cusum_run_length
 from model_perf.drift._ewma import EwmaChart, ewma
 from model_perf.drift._performance import judge_performance, replay
 from model_perf.drift._report import BaselineWindow, DriftReport, MetricCheck
 from model_perf.drift._state import EMPTY, PerformanceState, restart_chart
+
+if typing.TYPE_CHECKING:
+    from model_perf.drift._bins import QuantileBinCounts, quantile_bin_counts
+    from model_perf.drift._population_stability_index import (
+        PopulationStabilityIndex,
+        population_stability_index,
+        population_stability_index_of_counts,
+    )
 
 __all__ = [
     "EMPTY",
@@ -13,10 +24,30 @@ __all__ = [
     "EwmaChart",
     "MetricCheck",
     "PerformanceState",
+    "PopulationStabilityIndex",
+    "QuantileBinCounts",
     "cusum_limit",
     "cusum_run_length",
     "ewma",
     "judge_performance",
+    "population_stability_index",
+    "population_stability_index_of_counts",
+    "quantile_bin_counts",
     "replay",
     "restart_chart",
 ]
+
+_MODULE_OF = {
+    "PopulationStabilityIndex": "_population_stability_index",
+    "QuantileBinCounts": "_bins",
+    "population_stability_index": "_population_stability_index",
+    "population_stability_index_of_counts": "_population_stability_index",
+    "quantile_bin_counts": "_bins",
+}
+
+
+def __getattr__(name: str) -> object:
+    # Loaded at first use: `import model_perf` judges performance only, and would take longer for all of them.
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"model_perf.drift.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
