@@ -11,6 +11,7 @@ from model_perf.drift._state import EMPTY, PerformanceState, restart_chart
 
 if typing.TYPE_CHECKING:
     from model_perf.drift._bins import QuantileBinCounts, quantile_bin_counts
+    from model_perf.drift._kolmogorov_smirnov import KolmogorovSmirnov, kolmogorov_smirnov
     from model_perf.drift._population_stability_index import (
         PopulationStabilityIndex,
         population_stability_index,
@@ -22,6 +23,7 @@ __all__ = [
     "BaselineWindow",
     "DriftReport",
     "EwmaChart",
+    "KolmogorovSmirnov",
     "MetricCheck",
     "PerformanceState",
     "PopulationStabilityIndex",
@@ -30,6 +32,7 @@ __all__ = [
     "cusum_run_length",
     "ewma",
     "judge_performance",
+    "kolmogorov_smirnov",
     "population_stability_index",
     "population_stability_index_of_counts",
     "quantile_bin_counts",
@@ -38,8 +41,10 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "KolmogorovSmirnov": "_kolmogorov_smirnov",
     "PopulationStabilityIndex": "_population_stability_index",
     "QuantileBinCounts": "_bins",
+    "kolmogorov_smirnov": "_kolmogorov_smirnov",
     "population_stability_index": "_population_stability_index",
     "population_stability_index_of_counts": "_population_stability_index",
     "quantile_bin_counts": "_bins",
