@@ -83,14 +83,16 @@ def quantile_edges(ascending: Values, n_bins: int) -> Values:
     n = ascending.size
     if n == 0:
         return ascending
-    quantiles = ascending[[max(0, -(-i * n // n_bins) - 1) for i in range(n_bins + 1)]]
-    atoms = np.unique(quantiles[1:][quantiles[1:] == quantiles[:-1]])
+    ranks = np.unique([max(0, -(-i * n // n_bins) - 1) for i in range(n_bins + 1)])
+    values = ascending[ranks]
+    atoms = np.unique(values[1:][values[1:] == values[:-1]])
     if ascending.dtype.kind == "f":
         below = np.nextafter(atoms, np.array(-np.inf, dtype=atoms.dtype))
     else:
         # Below the least integer there is nothing to tell apart.
         below = atoms[atoms > np.iinfo(atoms.dtype).min] - atoms.dtype.type(1)
-    edges: Values = np.unique(np.concatenate([quantiles[1:-1], below]))
+    quantiles = ascending[[-(-i * n // n_bins) - 1 for i in range(1, n_bins)]]
+    edges: Values = np.unique(np.concatenate([quantiles, below]))
     return edges
 
 
