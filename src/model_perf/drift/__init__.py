@@ -11,6 +11,7 @@ from model_perf.drift._state import EMPTY, PerformanceState, restart_chart
 
 if typing.TYPE_CHECKING:
     from model_perf.drift._bins import QuantileBinCounts, quantile_bin_counts
+    from model_perf.drift._chi_squared import ChiSquared, chi_squared, g_test
     from model_perf.drift._kolmogorov_smirnov import KolmogorovSmirnov, kolmogorov_smirnov
     from model_perf.drift._population_stability_index import (
         PopulationStabilityIndex,
@@ -21,6 +22,7 @@ if typing.TYPE_CHECKING:
 __all__ = [
     "EMPTY",
     "BaselineWindow",
+    "ChiSquared",
     "DriftReport",
     "EwmaChart",
     "KolmogorovSmirnov",
@@ -28,9 +30,11 @@ __all__ = [
     "PerformanceState",
     "PopulationStabilityIndex",
     "QuantileBinCounts",
+    "chi_squared",
     "cusum_limit",
     "cusum_run_length",
     "ewma",
+    "g_test",
     "judge_performance",
     "kolmogorov_smirnov",
     "population_stability_index",
@@ -41,9 +45,12 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "ChiSquared": "_chi_squared",
     "KolmogorovSmirnov": "_kolmogorov_smirnov",
     "PopulationStabilityIndex": "_population_stability_index",
     "QuantileBinCounts": "_bins",
+    "chi_squared": "_chi_squared",
+    "g_test": "_chi_squared",
     "kolmogorov_smirnov": "_kolmogorov_smirnov",
     "population_stability_index": "_population_stability_index",
     "population_stability_index_of_counts": "_population_stability_index",
