@@ -18,6 +18,7 @@ if typing.TYPE_CHECKING:
         population_stability_index,
         population_stability_index_of_counts,
     )
+    from model_perf.drift._wasserstein import Wasserstein, wasserstein
 
 __all__ = [
     "EMPTY",
@@ -30,6 +31,7 @@ __all__ = [
     "PerformanceState",
     "PopulationStabilityIndex",
     "QuantileBinCounts",
+    "Wasserstein",
     "chi_squared",
     "cusum_limit",
     "cusum_run_length",
@@ -42,6 +44,7 @@ __all__ = [
     "quantile_bin_counts",
     "replay",
     "restart_chart",
+    "wasserstein",
 ]
 
 _MODULE_OF = {
@@ -49,12 +52,14 @@ _MODULE_OF = {
     "KolmogorovSmirnov": "_kolmogorov_smirnov",
     "PopulationStabilityIndex": "_population_stability_index",
     "QuantileBinCounts": "_bins",
+    "Wasserstein": "_wasserstein",
     "chi_squared": "_chi_squared",
     "g_test": "_chi_squared",
     "kolmogorov_smirnov": "_kolmogorov_smirnov",
     "population_stability_index": "_population_stability_index",
     "population_stability_index_of_counts": "_population_stability_index",
     "quantile_bin_counts": "_bins",
+    "wasserstein": "_wasserstein",
 }
 
 
