@@ -12,12 +12,15 @@ from model_perf.drift._state import EMPTY, PerformanceState, restart_chart
 if typing.TYPE_CHECKING:
     from model_perf.drift._bins import QuantileBinCounts, quantile_bin_counts
     from model_perf.drift._chi_squared import ChiSquared, chi_squared, g_test
+    from model_perf.drift._hellinger import hellinger_distance
+    from model_perf.drift._jensen_shannon import jensen_shannon_distance, jensen_shannon_divergence
     from model_perf.drift._kolmogorov_smirnov import KolmogorovSmirnov, kolmogorov_smirnov
     from model_perf.drift._population_stability_index import (
         PopulationStabilityIndex,
         population_stability_index,
         population_stability_index_of_counts,
     )
+    from model_perf.drift._total_variation import total_variation_distance
     from model_perf.drift._wasserstein import Wasserstein, wasserstein
 
 __all__ = [
@@ -37,6 +40,9 @@ __all__ = [
     "cusum_run_length",
     "ewma",
     "g_test",
+    "hellinger_distance",
+    "jensen_shannon_distance",
+    "jensen_shannon_divergence",
     "judge_performance",
     "kolmogorov_smirnov",
     "population_stability_index",
@@ -44,6 +50,7 @@ __all__ = [
     "quantile_bin_counts",
     "replay",
     "restart_chart",
+    "total_variation_distance",
     "wasserstein",
 ]
 
@@ -55,10 +62,14 @@ _MODULE_OF = {
     "Wasserstein": "_wasserstein",
     "chi_squared": "_chi_squared",
     "g_test": "_chi_squared",
+    "hellinger_distance": "_hellinger",
+    "jensen_shannon_distance": "_jensen_shannon",
+    "jensen_shannon_divergence": "_jensen_shannon",
     "kolmogorov_smirnov": "_kolmogorov_smirnov",
     "population_stability_index": "_population_stability_index",
     "population_stability_index_of_counts": "_population_stability_index",
     "quantile_bin_counts": "_bins",
+    "total_variation_distance": "_total_variation",
     "wasserstein": "_wasserstein",
 }
 
