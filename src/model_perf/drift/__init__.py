@@ -12,6 +12,7 @@ from model_perf.drift._state import EMPTY, PerformanceState, restart_chart
 if typing.TYPE_CHECKING:
     from model_perf.drift._bins import QuantileBinCounts, quantile_bin_counts
     from model_perf.drift._chi_squared import ChiSquared, chi_squared, g_test
+    from model_perf.drift._cramer_von_mises import CramerVonMises, cramer_von_mises
     from model_perf.drift._hellinger import hellinger_distance
     from model_perf.drift._jensen_shannon import jensen_shannon_distance, jensen_shannon_divergence
     from model_perf.drift._kolmogorov_smirnov import KolmogorovSmirnov, kolmogorov_smirnov
@@ -27,6 +28,7 @@ __all__ = [
     "EMPTY",
     "BaselineWindow",
     "ChiSquared",
+    "CramerVonMises",
     "DriftReport",
     "EwmaChart",
     "KolmogorovSmirnov",
@@ -36,6 +38,7 @@ __all__ = [
     "QuantileBinCounts",
     "Wasserstein",
     "chi_squared",
+    "cramer_von_mises",
     "cusum_limit",
     "cusum_run_length",
     "ewma",
@@ -56,11 +59,13 @@ __all__ = [
 
 _MODULE_OF = {
     "ChiSquared": "_chi_squared",
+    "CramerVonMises": "_cramer_von_mises",
     "KolmogorovSmirnov": "_kolmogorov_smirnov",
     "PopulationStabilityIndex": "_population_stability_index",
     "QuantileBinCounts": "_bins",
     "Wasserstein": "_wasserstein",
     "chi_squared": "_chi_squared",
+    "cramer_von_mises": "_cramer_von_mises",
     "g_test": "_chi_squared",
     "hellinger_distance": "_hellinger",
     "jensen_shannon_distance": "_jensen_shannon",
