@@ -10,6 +10,7 @@ from model_perf.drift._report import BaselineWindow, DriftReport, MetricCheck
 from model_perf.drift._state import EMPTY, PerformanceState, restart_chart
 
 if typing.TYPE_CHECKING:
+    from model_perf.drift._anderson_darling import AndersonDarling, anderson_darling
     from model_perf.drift._bins import QuantileBinCounts, quantile_bin_counts
     from model_perf.drift._chi_squared import ChiSquared, chi_squared, g_test
     from model_perf.drift._cramer_von_mises import CramerVonMises, cramer_von_mises
@@ -26,6 +27,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = [
     "EMPTY",
+    "AndersonDarling",
     "BaselineWindow",
     "ChiSquared",
     "CramerVonMises",
@@ -37,6 +39,7 @@ __all__ = [
     "PopulationStabilityIndex",
     "QuantileBinCounts",
     "Wasserstein",
+    "anderson_darling",
     "chi_squared",
     "cramer_von_mises",
     "cusum_limit",
@@ -58,12 +61,14 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "AndersonDarling": "_anderson_darling",
     "ChiSquared": "_chi_squared",
     "CramerVonMises": "_cramer_von_mises",
     "KolmogorovSmirnov": "_kolmogorov_smirnov",
     "PopulationStabilityIndex": "_population_stability_index",
     "QuantileBinCounts": "_bins",
     "Wasserstein": "_wasserstein",
+    "anderson_darling": "_anderson_darling",
     "chi_squared": "_chi_squared",
     "cramer_von_mises": "_cramer_von_mises",
     "g_test": "_chi_squared",
