@@ -22,6 +22,7 @@ if typing.TYPE_CHECKING:
         population_stability_index,
         population_stability_index_of_counts,
     )
+    from model_perf.drift._shares import ShareTest, fisher_exact, predictive_share
     from model_perf.drift._total_variation import total_variation_distance
     from model_perf.drift._wasserstein import Wasserstein, wasserstein
 
@@ -38,6 +39,7 @@ __all__ = [
     "PerformanceState",
     "PopulationStabilityIndex",
     "QuantileBinCounts",
+    "ShareTest",
     "Wasserstein",
     "anderson_darling",
     "chi_squared",
@@ -45,6 +47,7 @@ __all__ = [
     "cusum_limit",
     "cusum_run_length",
     "ewma",
+    "fisher_exact",
     "g_test",
     "hellinger_distance",
     "jensen_shannon_distance",
@@ -53,6 +56,7 @@ __all__ = [
     "kolmogorov_smirnov",
     "population_stability_index",
     "population_stability_index_of_counts",
+    "predictive_share",
     "quantile_bin_counts",
     "replay",
     "restart_chart",
@@ -67,10 +71,12 @@ _MODULE_OF = {
     "KolmogorovSmirnov": "_kolmogorov_smirnov",
     "PopulationStabilityIndex": "_population_stability_index",
     "QuantileBinCounts": "_bins",
+    "ShareTest": "_shares",
     "Wasserstein": "_wasserstein",
     "anderson_darling": "_anderson_darling",
     "chi_squared": "_chi_squared",
     "cramer_von_mises": "_cramer_von_mises",
+    "fisher_exact": "_shares",
     "g_test": "_chi_squared",
     "hellinger_distance": "_hellinger",
     "jensen_shannon_distance": "_jensen_shannon",
@@ -78,6 +84,7 @@ _MODULE_OF = {
     "kolmogorov_smirnov": "_kolmogorov_smirnov",
     "population_stability_index": "_population_stability_index",
     "population_stability_index_of_counts": "_population_stability_index",
+    "predictive_share": "_shares",
     "quantile_bin_counts": "_bins",
     "total_variation_distance": "_total_variation",
     "wasserstein": "_wasserstein",
