@@ -11,6 +11,7 @@ from model_perf.drift._state import EMPTY, PerformanceState, restart_chart
 
 if typing.TYPE_CHECKING:
     from model_perf.drift._anderson_darling import AndersonDarling, anderson_darling
+    from model_perf.drift._benjamini_hochberg import benjamini_hochberg
     from model_perf.drift._bins import QuantileBinCounts, quantile_bin_counts
     from model_perf.drift._chi_squared import ChiSquared, chi_squared, g_test
     from model_perf.drift._cramer_von_mises import CramerVonMises, cramer_von_mises
@@ -42,6 +43,7 @@ __all__ = [
     "ShareTest",
     "Wasserstein",
     "anderson_darling",
+    "benjamini_hochberg",
     "chi_squared",
     "cramer_von_mises",
     "cusum_limit",
@@ -74,6 +76,7 @@ _MODULE_OF = {
     "ShareTest": "_shares",
     "Wasserstein": "_wasserstein",
     "anderson_darling": "_anderson_darling",
+    "benjamini_hochberg": "_benjamini_hochberg",
     "chi_squared": "_chi_squared",
     "cramer_von_mises": "_cramer_von_mises",
     "fisher_exact": "_shares",
