@@ -23,6 +23,7 @@ if typing.TYPE_CHECKING:
         population_stability_index,
         population_stability_index_of_counts,
     )
+    from model_perf.drift._rao_scott import RaoScott, rao_scott
     from model_perf.drift._shares import ShareTest, fisher_exact, predictive_share
     from model_perf.drift._total_variation import total_variation_distance
     from model_perf.drift._wasserstein import Wasserstein, wasserstein
@@ -40,6 +41,7 @@ __all__ = [
     "PerformanceState",
     "PopulationStabilityIndex",
     "QuantileBinCounts",
+    "RaoScott",
     "ShareTest",
     "Wasserstein",
     "anderson_darling",
@@ -60,6 +62,7 @@ __all__ = [
     "population_stability_index_of_counts",
     "predictive_share",
     "quantile_bin_counts",
+    "rao_scott",
     "replay",
     "restart_chart",
     "total_variation_distance",
@@ -73,6 +76,7 @@ _MODULE_OF = {
     "KolmogorovSmirnov": "_kolmogorov_smirnov",
     "PopulationStabilityIndex": "_population_stability_index",
     "QuantileBinCounts": "_bins",
+    "RaoScott": "_rao_scott",
     "ShareTest": "_shares",
     "Wasserstein": "_wasserstein",
     "anderson_darling": "_anderson_darling",
@@ -89,6 +93,7 @@ _MODULE_OF = {
     "population_stability_index_of_counts": "_population_stability_index",
     "predictive_share": "_shares",
     "quantile_bin_counts": "_bins",
+    "rao_scott": "_rao_scott",
     "total_variation_distance": "_total_variation",
     "wasserstein": "_wasserstein",
 }
