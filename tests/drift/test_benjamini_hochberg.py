@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from model_perf.drift import benjamini_hochberg
+from model_perf.drift._prediction import holm
 from model_perf.errors import InvalidInputError
 
 # Benjamini & Hochberg (1995), section 3.2: p-values of 15 comparisons of treatments of myocardial infarction.
@@ -25,12 +26,13 @@ def test_the_published_example() -> None:
 
 
 def test_vector() -> None:
-    """The adjusted values are those of statsmodels.stats.multitest.multipletests(p, method="fdr_bh")."""
+    """statsmodels.stats.multitest.multipletests(p, method=...) of fdr_bh, and of holm, which judges performance."""
     rows = json.loads((Path(__file__).parents[1] / "vectors" / "inference.json").read_text())
     [row] = [row for row in rows["vectors"] if row["id"] == "multipletests"]
     [pvalues] = row["inputs"].values()
     pvalues = rows["fixtures"][pvalues["$fixture"]] if isinstance(pvalues, dict) else pvalues
     assert benjamini_hochberg(pvalues) == pytest.approx(row["outputs"]["fdr_bh"], rel=1e-9)
+    assert holm(pvalues) == pytest.approx(row["outputs"]["holm"], rel=1e-9)
 
 
 def test_order_says_nothing_and_is_kept() -> None:
