@@ -83,6 +83,17 @@ def test_only_missing_values_are_refused(statistic: Statistic, argument: str) ->
     assert refused.value.argument == argument
 
 
+@pytest.mark.parametrize("statistic", OF_VALUES)
+def test_one_row(statistic: Statistic) -> None:
+    """A single value has a distribution function; it fills no bins, and has no ranks to compare."""
+    if statistic in (kolmogorov_smirnov, wasserstein):
+        assert statistic(GOOD, [0.5]).n_current == 1
+        assert statistic([0.5], [0.5]).statistic == 0.0
+    else:
+        with pytest.raises(TooFewObservationsError, match="current"):
+            statistic(GOOD, [0.5])
+
+
 @pytest.mark.parametrize("statistic", [kolmogorov_smirnov, wasserstein, cramer_von_mises, anderson_darling])
 def test_one_missing_value_is_left_out(statistic: Statistic) -> None:
     """The result is that of the others."""
