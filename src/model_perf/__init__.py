@@ -31,7 +31,17 @@ from model_perf.records import (
     TrainingRun,
 )
 from model_perf.repos import FleetEntry, Page, Point, RecordedBatch, SlotVersion
-from model_perf.results import ABTestResult, RecordedEvaluation, RetrainingTrigger, SlotSummary, Trend, VersionTrend
+from model_perf.results import (
+    ABTestResult,
+    ImportReport,
+    RecordedEvaluation,
+    RejectedRow,
+    RetrainingTrigger,
+    SlotSummary,
+    TableImport,
+    Trend,
+    VersionTrend,
+)
 from model_perf.sql.migrate import SchemaStatus
 from model_perf.sql.migrate import sql as migration_sql
 from model_perf.tracker import ModelPerformanceTracker
@@ -51,6 +61,7 @@ __all__ = [
     "Evaluation",
     "FleetEntry",
     "HostDirectory",
+    "ImportReport",
     "InvalidInputError",
     "MetricCheck",
     "MetricDefinition",
@@ -65,12 +76,14 @@ __all__ = [
     "Point",
     "RecordedBatch",
     "RecordedEvaluation",
+    "RejectedRow",
     "RetrainingTrigger",
     "SchemaError",
     "SchemaStatus",
     "SlotSummary",
     "SlotVersion",
     "StorageError",
+    "TableImport",
     "TooFewObservationsError",
     "TrainingRun",
     "Trend",

@@ -121,6 +121,13 @@ def to_stored(result: ABTestResult) -> dict[str, object]:
     }
 
 
+def concluded_elsewhere(model_a: Mapping[str, float], model_b: Mapping[str, float]) -> dict[str, object]:
+    """The finding of a test that another rule concluded, as `from_stored` reads it: evaluations change nothing."""
+    nothing = {"metric": None, "confidence": 0.0, "effect": None, "statistic": None, "pvalue": None}
+    counts = {"n_windows": 0, "n_evaluations_a": 0, "n_evaluations_b": 0}
+    return {**nothing, **counts, "model_a": dict(model_a), "model_b": dict(model_b), "confidence_interval": None}
+
+
 def from_stored(test: ABTest) -> ABTestResult | None:
     """The finding of a concluded test as `to_stored` kept it; None where there is none."""
     stored: Mapping[str, Any] = test.winner_metrics

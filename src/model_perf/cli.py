@@ -1,4 +1,4 @@
-"""The command ``model-perf``: migrate, status, demo."""
+"""The command ``model-perf``: migrate, status, import, demo."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from model_perf import ModelPerfError, ModelPerformanceTracker, SchemaStatus, __version__, migration_sql
+from model_perf import (
+    ImportReport,
+    ModelPerfError,
+    ModelPerformanceTracker,
+    SchemaStatus,
+    __version__,
+    migration_sql,
+)
 
 T = TypeVar("T")
 
@@ -36,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_migrate(commands)
     _add_status(commands)
+    _add_import(commands)
     _add_demo(commands)
     return parser
 
@@ -54,6 +62,20 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     command = commands.add_parser("status", help="say which migrations the schema has; exit 1 if it cannot be used")
     _add_connection(command)
     command.set_defaults(run=_status)
+
+
+def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("import", help="copy an earlier installation's tables; exit 1 if a row is rejected")
+    _add_connection(command)
+    command.add_argument("--from", dest="source", default="public", metavar="SCHEMA", help="default: public")
+    command.add_argument("--dry-run", action="store_true", help="do it all in one transaction, and undo it")
+    command.add_argument(
+        "--replace-with-views", action="store_true", help="then rename the old tables and put views in their place"
+    )
+    command.add_argument(
+        "--time-zone", default="UTC", metavar="ZONE", help="of timestamps that have none (default: UTC)"
+    )
+    command.set_defaults(run=_import)
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -85,14 +107,31 @@ def _status(args: argparse.Namespace) -> int:
     return 0 if status.problem is None else 1
 
 
+def _import(args: argparse.Namespace) -> int:
+    async def run(tracker: ModelPerformanceTracker) -> ImportReport:
+        return await tracker.import_earlier(
+            args.source,
+            dry_run=args.dry_run,
+            replace_with_views=args.replace_with_views,
+            time_zone=args.time_zone,
+        )
+
+    report = asyncio.run(_with_tracker(args, run, connections=2))
+    print(_describe_import(report))
+    return 1 if report.rejected else 0
+
+
 def _demo(args: argparse.Namespace) -> int:
     from model_perf.demo import run
 
     return run(dsn=args.dsn, keep=args.keep, as_json=args.json)
 
 
-async def _with_tracker(args: argparse.Namespace, work: Callable[[ModelPerformanceTracker], Awaitable[T]]) -> T:
-    async with ModelPerformanceTracker.connect(args.dsn, schema=args.schema, min_size=1, max_size=1) as tracker:
+async def _with_tracker(
+    args: argparse.Namespace, work: Callable[[ModelPerformanceTracker], Awaitable[T]], *, connections: int = 1
+) -> T:
+    opening = ModelPerformanceTracker.connect(args.dsn, schema=args.schema, min_size=1, max_size=connections)
+    async with opening as tracker:
         return await work(tracker)
 
 
@@ -101,6 +140,20 @@ def _describe(status: SchemaStatus) -> str:
     if status.newer:
         lines.append(f"newer    {_listed(status.newer)} (this model_perf does not know them)")
     return "\n".join([*lines, f"state    {status.problem or 'ready'}"])
+
+
+def _describe_import(report: ImportReport) -> str:
+    lines = [f"{'table':26}{'read':>10}{'imported':>10}{'already there':>15}{'rejected':>10}"]
+    for one in report.tables:
+        counts = f"{one.n_read:10}{one.n_imported:10}{one.n_already_there:15}{len(one.rejected):10}"
+        lines.append(f"{one.table:26}{counts}")
+    lines += [f"rejected  {row.table} {row.id}: {row.reason}" for row in report.rejected]
+    lines += [f"note      {note}" for note in report.notes]
+    if report.replaced:
+        lines.append(f"replaced  {', '.join(report.replaced)}")
+    if report.dry_run:
+        lines.append("dry run: nothing was kept")
+    return "\n".join(lines)
 
 
 def _listed(versions: Sequence[int]) -> str:

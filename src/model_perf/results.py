@@ -188,3 +188,58 @@ class ABTestResult:
     def test_status(self) -> ABTestStatus:
         """Where the test is in its life: planned, running, completed or cancelled."""
         return self.test.test_status
+
+
+@frozen(kw_only=True)
+class RejectedRow:
+    """A row of the earlier installation that our tables could not hold, and why."""
+
+    table: str
+    id: str
+    reason: str
+
+
+@frozen(kw_only=True)
+class TableImport:
+    """What became of the rows of one table; n_read = n_imported + n_already_there + the rejected ones."""
+
+    table: str
+    n_read: int
+    n_imported: int
+    n_already_there: int
+    rejected: tuple[RejectedRow, ...] = ()
+
+
+@frozen(kw_only=True)
+class ImportReport:
+    """What an import of the earlier installation found and did.
+
+    Attributes
+    ----------
+    source : str
+        The schema it was read from.
+    dry_run : bool
+        Everything was tried, and nothing was kept.
+    tables : tuple of TableImport
+        Those that were read.
+    replaced : tuple of str
+        The tables in whose place there are views now.
+    notes : tuple of str
+        What had to be assumed, what was left alone and why.
+    """
+
+    source: str
+    dry_run: bool
+    tables: tuple[TableImport, ...] = ()
+    replaced: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_imported(self) -> int:
+        """The rows that came in, of all tables."""
+        return sum(one.n_imported for one in self.tables)
+
+    @property
+    def rejected(self) -> tuple[RejectedRow, ...]:
+        """The rows that did not, of all tables."""
+        return tuple(row for one in self.tables for row in one.rejected)

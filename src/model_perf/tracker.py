@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from model_perf import _comparison
 from model_perf import _validation as check
+from model_perf._copying import ImportOrder, import_all, read_zone
 from model_perf._judging import (
     PERFORMANCE_ALERT,
     alert_content,
@@ -35,7 +36,7 @@ from model_perf._slot import estimated_end, find_active
 from model_perf._trends import find_trend
 from model_perf.directory import HostDirectory, Lookups
 from model_perf.drift import DriftReport
-from model_perf.errors import ConflictError, InvalidInputError
+from model_perf.errors import ConflictError, InvalidInputError, StorageError
 from model_perf.evaluation import Average, Label
 from model_perf.evaluation import evaluate as compute_metrics
 from model_perf.policy import MonitoringPolicy
@@ -57,7 +58,15 @@ from model_perf.repos import ABTestRepo, AlertRepo, FleetEntry, MetricsRepo, Pag
 from model_perf.repos._batch import ColumnMapping, from_columns, from_records
 from model_perf.repos._executor import Executor, PoolSource, utc_now
 from model_perf.repos._judged import Judgement, StoredState
-from model_perf.results import ABTestResult, RecordedEvaluation, RetrainingTrigger, SlotSummary, Trend
+from model_perf.repos.earlier import EarlierRepo
+from model_perf.results import (
+    ABTestResult,
+    ImportReport,
+    RecordedEvaluation,
+    RetrainingTrigger,
+    SlotSummary,
+    Trend,
+)
 from model_perf.sql._connection import Connection, Pool
 from model_perf.sql.migrate import SchemaStatus, migrate, read_status
 from model_perf.sql.migrate import check as check_schema
@@ -705,6 +714,52 @@ class ModelPerformanceTracker:
             return await bound.alerts.resolve(alert_id, resolution=resolution, by=by, notes=notes, now=now)
 
         return await self._executor.run(restart_and_resolve, transaction=True)
+
+    async def import_earlier(
+        self,
+        source: str = "public",
+        *,
+        dry_run: bool = False,
+        replace_with_views: bool = False,
+        time_zone: str = "UTC",
+    ) -> ImportReport:
+        """Copy the four tables of an earlier installation, in batches, keeping ids; safe to repeat.
+
+        A batch is a transaction of its own. The source is read only; two connections of the pool are used.
+
+        Parameters
+        ----------
+        source : str
+            Schema of the earlier installation.
+        dry_run : bool
+            Do everything in one transaction, and undo it.
+        replace_with_views : bool
+            If no row was rejected: rename the old tables to ``<name>_imported`` and put views in their place.
+        time_zone : str
+            Of the source's timestamps without a time zone.
+
+        Raises
+        ------
+        NotFoundError
+            The schema has none of the four tables.
+        """
+        if self._executor.is_bound:
+            raise StorageError(
+                "import_earlier() runs transactions of its own; call it on the tracker itself, not on bind()",
+                retry_safe=True,
+            )
+        if check.as_text(source, "source") == self.schema:
+            raise InvalidInputError("source", f"{source!r} is the schema of this tracker; give that of the old tables")
+        order = ImportOrder(
+            source=source,
+            dry_run=dry_run,
+            replace_with_views=replace_with_views,
+            time_zone=time_zone,
+            zone=read_zone(time_zone),
+            now=self._executor.moment(),
+        )
+        await self.check_schema()
+        return await import_all(EarlierRepo(self._executor), order)
 
     async def _look_up_completeness(self, evaluation: Evaluation) -> Evaluation:
         share = await self._lookups.completeness(
