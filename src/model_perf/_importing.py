@@ -14,10 +14,9 @@ from typing import Any, get_args
 
 from model_perf import _validation as check
 from model_perf._comparison import concluded_elsewhere
-from model_perf.errors import InvalidInputError
+from model_perf._earlier_row import EarlierRow
 from model_perf.records import (
     DECISIONS,
-    NO_MACHINE,
     RESOLUTIONS,
     ABTestStatus,
     Decision,
@@ -49,137 +48,13 @@ _TEST_STATUSES: tuple[str, ...] = get_args(ABTestStatus)
 
 def convert(table: str, row: OldRow, zone: tzinfo, now: datetime) -> NewRow:
     """The row of ours, by our column names; `InvalidInputError` where ours could not hold it."""
-    old = _Old(row, zone)
+    old = EarlierRow(row, zone)
     new = _CONVERTERS[table](old, now)
     new["metadata"] = old.metadata()
     return new
 
 
-class _Old:
-    """An old row that knows what of it has found a home."""
-
-    def __init__(self, row: OldRow, zone: tzinfo) -> None:
-        self._row = row
-        self._zone = zone
-        self._left = {name: value for name, value in row.items() if value is not None}
-        self._filled: list[str] = []
-
-    def look(self, name: str) -> Any:
-        return self._row.get(name)
-
-    def take(self, name: str) -> Any:
-        self._left.pop(name, None)
-        return self._row.get(name)
-
-    def keep(self, name: str) -> None:
-        if self._row.get(name) is not None:
-            self._left[name] = self._row[name]
-
-    def fill(self, name: str) -> None:
-        self._filled.append(name)
-
-    def uuid(self, name: str) -> str:
-        return str(check.as_uuid(self.take(name), name))
-
-    def optional_uuid(self, name: str) -> str | None:
-        return None if self._row.get(name) is None else self.uuid(name)
-
-    def machine(self) -> str:
-        return self.optional_uuid("machine_id") or str(NO_MACHINE)
-
-    def model_type(self) -> str:
-        return check.as_text(self.take("model_type"), "model_type", max_length=200)
-
-    def text(self, name: str) -> str | None:
-        value = self.take(name)
-        if value is None or isinstance(value, str):
-            return value
-        raise InvalidInputError(name, f"{value!r} is not text")
-
-    def whole(self, name: str) -> int | None:
-        value = self.take(name)
-        if isinstance(value, Decimal) and value == value.to_integral_value():
-            value = int(value)
-        return None if value is None else check.as_int(value, name)
-
-    def version(self, name: str) -> int:
-        value = self.take(name)
-        if value is None:
-            self.fill(name)
-            return 1
-        if isinstance(value, str) and value.isascii() and value.isdecimal():
-            value = int(value)
-        return check.as_int(value, name, high=check.INT4_MAX)
-
-    def number(self, name: str) -> float | None:
-        value = self.take(name)
-        if value is None:
-            return None
-        # JSON has no NaN: PostgreSQL writes it as text.
-        number = check.as_float(float(value) if value in ("NaN", "Infinity", "-Infinity") else value, name)
-        if Decimal(f"{number:.15g}") != value:  # as many digits as PostgreSQL gives back
-            self.keep(name)
-        return number
-
-    def time(self, name: str) -> datetime | None:
-        value = self.take(name)
-        if value is None:
-            return None
-        try:
-            found = datetime.fromisoformat(value)
-        except (TypeError, ValueError):
-            raise InvalidInputError(name, f"{value!r} is no time within the years 1 to 9999") from None
-        if found.tzinfo is not None:
-            return check.as_timestamp(found, name)
-        moment = check.as_timestamp(found.replace(tzinfo=self._zone), name)
-        if moment.astimezone(self._zone).replace(tzinfo=None) != found:  # the clocks went forward
-            self.keep(name)
-        return moment
-
-    def needed_time(self, name: str) -> datetime:
-        moment = self.time(name)
-        if moment is None:
-            raise InvalidInputError(name, "is null")
-        return moment
-
-    def flag(self, name: str) -> bool:
-        value = self.take(name)
-        if value is None:
-            self.fill(name)
-        elif not isinstance(value, bool):
-            raise InvalidInputError(name, f"{value!r} is not true or false")
-        return bool(value)
-
-    def json(self, name: str) -> dict[str, Any]:
-        value = self.take(name)
-        if isinstance(value, dict):
-            return value
-        if value is None and name in self._row:
-            self.fill(name)
-        self.keep(name)
-        return {}
-
-    def texts(self, name: str) -> list[str]:
-        value = self.take(name)
-        if isinstance(value, list) and all(isinstance(each, str) for each in value):
-            return value
-        if value is None and name in self._row:
-            self.fill(name)
-        self.keep(name)
-        return []
-
-    def metadata(self) -> dict[str, Any]:
-        """The old metadata, with what has no other home; comes last."""
-        own = self.json("metadata")
-        if "imported" in own:
-            self.keep("metadata")
-            own = {}
-        if self._filled:
-            self._left["filled_in"] = sorted(self._filled)
-        return own | {"imported": self._left}
-
-
-def _evaluation(old: _Old, now: datetime) -> NewRow:
+def _evaluation(old: EarlierRow, now: datetime) -> NewRow:
     date = old.needed_time("evaluation_date")
     values = {ours: old.number(theirs) for theirs, ours in _METRICS.items()}
     known = as_metrics({name: value for name, value in values.items() if value is not None})
@@ -205,13 +80,13 @@ def _evaluation(old: _Old, now: datetime) -> NewRow:
     }
 
 
-def _window(old: _Old, date: datetime) -> dict[str, str]:
+def _window(old: EarlierRow, date: datetime) -> dict[str, str]:
     end = _first(old, "evaluation_end", date)
     start = _first(old, "evaluation_start", check.later(end, -ASSUMED_WINDOW, "evaluation_start"))
     return {"evaluation_start": start.isoformat(), "evaluation_end": end.isoformat()}
 
 
-def _training_run(old: _Old, now: datetime) -> NewRow:
+def _training_run(old: EarlierRow, now: datetime) -> NewRow:
     status = check.as_choice(old.take("training_status"), "training_status", _TRAINING_STATUSES)
     error = old.text("error_message")
     if status in ("pending", "running"):
@@ -248,7 +123,7 @@ def _training_run(old: _Old, now: datetime) -> NewRow:
     }
 
 
-def _run_version(old: _Old) -> int | None:
+def _run_version(old: EarlierRow) -> int | None:
     """A run may have none; a text ("2024.1") stays in metadata.imported."""
     value = old.take("model_version")
     if value is None or (isinstance(value, str) and not value.isdecimal()):
@@ -257,7 +132,7 @@ def _run_version(old: _Old) -> int | None:
     return old.version("model_version")
 
 
-def _trigger_type(old: _Old) -> str:
+def _trigger_type(old: EarlierRow) -> str:
     word = old.take("trigger_type")
     if word is None:
         old.fill("trigger_type")
@@ -268,7 +143,7 @@ def _trigger_type(old: _Old) -> str:
     return kind
 
 
-def _ab_test(old: _Old, now: datetime) -> NewRow:
+def _ab_test(old: EarlierRow, now: datetime) -> NewRow:
     arms = {name: old.uuid(name) for name in ("model_a_id", "model_b_id")}
     declared, decided = old.time("winner_declared_at"), old.time("decided_at")
     old.keep("winner_declared_at")  # beside decided_at it has no column
@@ -299,7 +174,7 @@ def _ab_test(old: _Old, now: datetime) -> NewRow:
     }
 
 
-def _test_status(old: _Old, is_over: bool) -> str:
+def _test_status(old: EarlierRow, is_over: bool) -> str:
     status = check.as_choice(old.take("test_status"), "test_status", _TEST_STATUSES)
     if status in ("planned", "running") and is_over:
         old.keep("test_status")
@@ -307,7 +182,7 @@ def _test_status(old: _Old, is_over: bool) -> str:
     return status
 
 
-def _traffic_split(old: _Old) -> float:
+def _traffic_split(old: EarlierRow) -> float:
     share, share_a = old.number("traffic_split_b"), old.number("traffic_split_a")
     old.keep("traffic_split_a")
     if share is not None:
@@ -316,7 +191,7 @@ def _traffic_split(old: _Old) -> float:
     return 0.5 if share_a is None else check.as_open_fraction(1.0 - share_a, "traffic_split_a")
 
 
-def _winner(old: _Old, arms: Mapping[str, str]) -> Decision | None:
+def _winner(old: EarlierRow, arms: Mapping[str, str]) -> Decision | None:
     """Which arm was declared the winner; of two versions of one model the id does not say which."""
     winner = old.optional_uuid("winner_model_id")
     if winner in arms.values() and arms["model_a_id"] != arms["model_b_id"]:
@@ -325,7 +200,7 @@ def _winner(old: _Old, arms: Mapping[str, str]) -> Decision | None:
     return None
 
 
-def _finding(old: _Old, status: str, winner: Decision | None) -> NewRow:
+def _finding(old: EarlierRow, status: str, winner: Decision | None) -> NewRow:
     """The columns of the finding: theirs where they declared one, in our words."""
     word, notes = old.take("decision"), old.look("decision_notes")
     if status in ("planned", "running"):
@@ -355,7 +230,7 @@ def _default_reason(winner: Decision | None, status: str) -> str:
     return "no winner was declared" if winner is None else "the winner that the earlier installation declared"
 
 
-def _numbers(old: _Old, name: str) -> dict[str, float]:
+def _numbers(old: EarlierRow, name: str) -> dict[str, float]:
     """The numbers of a JSON column that stays whole in metadata.imported."""
     values = old.look(name)
     if not isinstance(values, dict):
@@ -363,7 +238,7 @@ def _numbers(old: _Old, name: str) -> dict[str, float]:
     return {key: float(value) for key, value in values.items() if isinstance(value, int | Decimal)}
 
 
-def _alert(old: _Old, now: datetime) -> NewRow:
+def _alert(old: EarlierRow, now: datetime) -> NewRow:
     number, moment = old.uuid("id"), _iso(old.needed_time("alert_timestamp"))
     severity = old.take("severity")
     is_resolved = old.flag("is_resolved")
@@ -392,7 +267,7 @@ def _alert(old: _Old, now: datetime) -> NewRow:
     }
 
 
-def _resolution(old: _Old, is_resolved: bool) -> NewRow:
+def _resolution(old: EarlierRow, is_resolved: bool) -> NewRow:
     """Our word for how it was resolved; one of theirs goes to the notes."""
     word, notes = old.text("resolution_action"), old.text("resolution_notes")
     if word is None or (word in RESOLUTIONS and is_resolved):
@@ -405,12 +280,12 @@ def _resolution(old: _Old, is_resolved: bool) -> NewRow:
     return {"resolution": "manual" if is_resolved else None, "resolution_notes": joined}
 
 
-def _auto_action(old: _Old) -> dict[str, Any]:
+def _auto_action(old: EarlierRow) -> dict[str, Any]:
     found = {"type": old.take("auto_action_type"), "result": old.take("auto_action_result")}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _first(old: _Old, name: str, default: datetime) -> datetime:
+def _first(old: EarlierRow, name: str, default: datetime) -> datetime:
     moment = old.time(name)
     if moment is None:
         old.fill(name)
@@ -422,7 +297,7 @@ def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
 
-_CONVERTERS: Mapping[str, Callable[[_Old, datetime], NewRow]] = {
+_CONVERTERS: Mapping[str, Callable[[EarlierRow, datetime], NewRow]] = {
     "model_performance_metrics": _evaluation,
     "model_training_history": _training_run,
     "model_ab_tests": _ab_test,
