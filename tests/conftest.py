@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from tests.earlier_installation import create_earlier
 from tests.servers import KillableServer, session_server, with_database
 
 from model_perf import ModelPerformanceTracker
@@ -97,6 +98,15 @@ async def tracker(schema: str, pool: asyncpg.Pool) -> ModelPerformanceTracker:
     tracker = ModelPerformanceTracker(pool, schema=schema)
     await tracker.migrate()
     return tracker
+
+
+@pytest.fixture
+async def earlier(database: str, pool: asyncpg.Pool) -> AsyncIterator[str]:
+    """The schema of an earlier installation with its rows; dropped at the end."""
+    name = f"earlier_{uuid4().hex[:12]}"
+    await create_earlier(pool, name)
+    yield name
+    await _execute(database, "SET lock_timeout = '10s'", f"DROP SCHEMA IF EXISTS {name} CASCADE")
 
 
 @pytest.fixture

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from tests.factories import make_id
@@ -242,3 +246,19 @@ async def read_rows(pool: asyncpg.Pool, schema: str, table: str) -> dict[str, di
     """All rows of a table or view by id."""
     rows = await pool.fetch(f'SELECT * FROM "{schema}".{table}')
     return {str(row["id"]): dict(row) for row in rows}
+
+
+def same(old: Any, new: Any) -> bool:
+    """Whether two values say the same, whatever type a driver or JSON gave them."""
+    if isinstance(old, Decimal):
+        return bool(old == Decimal(str(new)))
+    if isinstance(old, datetime):
+        return bool(old == (datetime.fromisoformat(new) if isinstance(new, str) else new))
+    return bool(parsed(old) == parsed(new))
+
+
+def parsed(value: Any) -> Any:
+    """JSON that came as text, exactly; ids as text."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        return json.loads(value, parse_float=Decimal)
+    return str(value) if isinstance(value, UUID) else value

@@ -110,6 +110,35 @@ async def test_the_script_needs_no_server() -> None:
     assert '"odd""role"' in done.stdout
 
 
+async def test_import(database: str, pool: asyncpg.Pool, schema: str, earlier: str) -> None:
+    """A dry run, an import, a repeat, views: 0; a row that is rejected is printed, and 1."""
+    given = ("import", "--dsn", database, "--schema", schema, "--from", earlier)
+    assert run("migrate", *given[1:5]).returncode == 0
+    dry = run(*given, "--dry-run", "--time-zone", "Europe/Berlin")
+    assert (dry.returncode, dry.stderr) == (0, "")
+    assert "dry run: nothing was kept" in dry.stdout
+    done = run(*given)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1].split() == ["model_performance_metrics", "42", "42", "0", "0"]
+    await pool.execute(f"UPDATE {earlier}.model_alerts SET is_resolved = true")
+    await pool.execute(f"DELETE FROM {schema}.model_alerts")
+    rejected = run(*given, "--replace-with-views")
+    assert rejected.returncode == 1
+    assert rejected.stdout.count("rejected  model_alerts ") == 2
+    assert "not replaced" in rejected.stdout
+    await pool.execute(f"UPDATE {earlier}.model_alerts SET resolved_at = alert_timestamp")
+    replaced = run(*given, "--replace-with-views")
+    assert replaced.returncode == 0
+    assert replaced.stdout.splitlines()[-1].startswith("replaced  model_performance_metrics, ")
+
+
+async def test_an_import_from_nowhere_is_told(database: str, tracker: ModelPerformanceTracker) -> None:
+    """A schema without the tables, and the tracker's own, are refused on one line."""
+    for source in ("nowhere", tracker.schema):
+        done = run("import", "--dsn", database, "--schema", tracker.schema, "--from", source)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+
+
 FAILURES = [
     ("migrate", "--dsn", NO_SERVER),
     ("status", "--dsn", NO_SERVER),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from hashlib import md5
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,7 +12,17 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 from attrs import evolve
-from tests.earlier_installation import BAD_ROWS, MACHINE, MODEL, TABLES, create_earlier, read_rows, statements
+from tests.earlier_installation import (
+    BAD_ROWS,
+    MACHINE,
+    MODEL,
+    TABLES,
+    create_earlier,
+    parsed,
+    read_rows,
+    same,
+    statements,
+)
 from tests.faults.every_call import check_json
 from tests.faults.test_host_codecs import set_all
 from tests.repos.contents import read_contents
@@ -49,15 +57,6 @@ START, END = datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-async def earlier(database: str, pool: asyncpg.Pool) -> AsyncIterator[str]:
-    """The schema of an earlier installation; dropped at the end."""
-    name = f"earlier_{uuid4().hex[:12]}"
-    await create_earlier(pool, name)
-    yield name
-    await pool.execute(f"SET lock_timeout = '10s'; DROP SCHEMA {name} CASCADE")
-
-
-@pytest.fixture
 async def bad(pool: asyncpg.Pool, earlier: str) -> str:
     """The same with rows that ours cannot hold."""
     await pool.execute(statements(BAD_ROWS, earlier))
@@ -86,21 +85,6 @@ def is_accounted(table: str, name: str, old: Any, new: Mapping[str, Any]) -> boo
     if name == "metadata":
         return bool(parsed(home) == parsed(old) | {"imported": imported})
     return same(WORDS.get(old, old) if isinstance(old, str) else old, home)
-
-
-def same(old: Any, new: Any) -> bool:
-    if isinstance(old, Decimal):
-        return bool(old == Decimal(str(new)))
-    if isinstance(old, datetime):
-        return bool(old == (datetime.fromisoformat(new) if isinstance(new, str) else new))
-    return bool(parsed(old) == parsed(new))
-
-
-def parsed(value: Any) -> Any:
-    """JSON that came as text, exactly; ids as text."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        return json.loads(value, parse_float=Decimal)
-    return str(value) if isinstance(value, UUID) else value
 
 
 async def test_every_value_of_every_row_is_accounted_for(

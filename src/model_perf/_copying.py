@@ -26,6 +26,10 @@ _ASSUMED = {
 }
 
 
+class _RejectedError(Exception):
+    """A row that came in meanwhile is rejected: the tables stay."""
+
+
 @frozen(kw_only=True)
 class ImportOrder:
     """What a caller asks for."""
@@ -48,6 +52,16 @@ class _Tally:
     assumed: Counter[tuple[str, str]] = field(factory=Counter)
     notes: list[str] = field(factory=list)
     replaced: list[str] = field(factory=list)
+
+    def add(self, other: _Tally) -> None:
+        for table, counts in other.counts.items():
+            self.counts[table].update(counts)
+        self.assumed.update(other.assumed)
+
+    def add_rejected(self, other: _Tally) -> None:
+        self.rejected.extend(other.rejected)
+        for row in other.rejected:
+            self.counts[row.table]["read"] += 1
 
     def report(self) -> ImportReport:
         filled = [
@@ -103,7 +117,28 @@ async def _import(repo: EarlierRepo, order: ImportOrder) -> ImportReport:
             await _copy_table(repo, source, table, tally)
 
     await repo.read(order.source, copy)
+    if order.replace_with_views and not tally.rejected:
+        await _replace(repo, tally)
+    if order.replace_with_views and tally.rejected:
+        tally.notes.append("the old tables were not replaced: mend or delete the rejected rows, and import again")
     return tally.report()
+
+
+async def _replace(repo: EarlierRepo, tally: _Tally) -> None:
+    rest = _Tally(tally.order)
+
+    async def copy_rest(inside: EarlierRepo, source: Source) -> None:
+        for table in source.tables:
+            await _copy_table(inside, source, table, rest, new_in=repo.schema)
+        if rest.rejected:
+            raise _RejectedError
+
+    try:
+        tally.replaced.extend(await repo.replace(tally.order.source, tally.order.time_zone, copy_rest))
+    except _RejectedError:
+        tally.add_rejected(rest)
+    else:
+        tally.add(rest)
 
 
 async def _copy_table(

@@ -24,7 +24,10 @@ from model_perf.sql import add_filters, load_migrations, load_queries, quote_sch
 STEMS = ("metrics", "training", "ab_tests", "alerts", "earlier")
 NAMES = [(stem, name) for stem in STEMS for name in load_queries(stem, "model_perf")]
 REPOS = Path(model_perf.__file__).parent / "repos"
-USERS = {stem: [REPOS / f"{stem}.py"] for stem in STEMS} | {"metrics": [REPOS / "metrics.py", REPOS / "_bulk.py"]}
+USERS = {stem: [REPOS / f"{stem}.py"] for stem in STEMS} | {
+    "metrics": [REPOS / "metrics.py", REPOS / "_bulk.py"],
+    "earlier": [REPOS / "earlier.py", REPOS / "_earlier_replacing.py"],
+}
 
 FILTERS = {
     ("metrics", "list_models"): ("m__model_type", "m__machine_id", "m__model_id"),

@@ -38,7 +38,6 @@ class OldTable:
 
     name: str
     oid: str
-    owner: str
     has_policies: bool
     was_renamed: bool
     columns: tuple[OldColumn, ...]
@@ -101,6 +100,11 @@ async def open_source(connection: Connection, schema: str, list_tables: str) -> 
     )
 
 
+async def find_tables(connection: Connection, list_tables: str, schema: str) -> dict[str, OldTable]:
+    """What lies in a schema under the four names."""
+    return {row["name"]: _read_table(row) for row in await connection.fetch(list_tables, schema, list(TABLES))}
+
+
 def quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
@@ -120,7 +124,6 @@ def _read_table(row: Row) -> OldTable:
     return OldTable(
         name=row["name"],
         oid=row["oid"],
-        owner=row["owner"],
         has_policies=row["has_policies"],
         was_renamed=row["was_renamed"],
         columns=tuple(OldColumn(**each) for each in json.loads(row["columns"] or "[]")),

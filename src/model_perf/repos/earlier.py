@@ -11,6 +11,7 @@ import asyncpg
 from attrs import frozen
 
 from model_perf.errors import ConflictError
+from model_perf.repos._earlier_replacing import lock, put_views
 from model_perf.repos._earlier_source import Source, open_source
 from model_perf.repos._executor import Executor
 from model_perf.sql import load_queries
@@ -60,6 +61,10 @@ class EarlierRepo:
         self._writer = executor if writer is None else writer
         self._queries = load_queries("earlier", executor.schema)
 
+    @property
+    def schema(self) -> str:
+        return self._executor.schema
+
     async def rehearse(self, work: Callable[[EarlierRepo], Awaitable[T]]) -> T:
         """The answer of *work*, whose writes are undone."""
 
@@ -80,6 +85,23 @@ class EarlierRepo:
                 await work(await open_source(connection, schema, self._queries["list_tables"]))
 
         await self._executor.run_unchecked(read_only)
+
+    async def replace(
+        self, schema: str, time_zone: str, copy_rest: Callable[[EarlierRepo, Source], Awaitable[None]]
+    ) -> tuple[str, ...]:
+        """Put views in the place of the tables, after *copy_rest* has brought in what came since; all or nothing."""
+
+        async def lock_copy_replace(connection: Connection) -> tuple[str, ...]:
+            # Read committed: what is seen under the lock is what was committed before it was had.
+            isolation = None if self._writer.is_bound else "read_committed"
+            async with connection.transaction(isolation=isolation):
+                source = await open_source(connection, schema, self._queries["list_tables"])
+                await lock(source)
+                await copy_rest(EarlierRepo(self._executor, self._writer.nest(connection)), source)
+                await put_views(source, self._queries, self._executor.schema, time_zone)
+            return tuple(table.name for table in source.tables)
+
+        return await self._writer.run_unchecked(lock_copy_replace)
 
     async def write(self, table: str, rows: NewRows, *, is_first: bool = False) -> Written:
         """Insert the rows that are not there yet, all that our constraints let in; the others are told one by one."""

@@ -4,7 +4,6 @@
 -- name: list_tables
 -- $1 schema, $2 names of tables: what is there under these names, and column by column what it is made of
 SELECT c.relname::text AS name, c.oid::text AS oid, c.relkind::text AS kind, c.relrowsecurity AS has_policies,
-    pg_catalog.pg_get_userbyid(c.relowner)::text AS owner,
     pg_catalog.to_regclass(pg_catalog.format('%I.%I', n.nspname, c.relname || '_imported')) IS NOT NULL AS was_renamed,
     (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
             'name', a.attname, 'type', t.typname, 'category', t.typcategory, 'composite', t.typtype = 'c',
@@ -117,3 +116,48 @@ WITH new AS (
     RETURNING id
 )
 SELECT count(*) FROM new
+
+-- name: list_grants
+-- $1 oids of tables and views: the statements that let the same roles read what has their names next
+SELECT pg_catalog.format('GRANT SELECT%s ON %I.%I TO %s%s',
+    CASE WHEN g.column_name IS NULL THEN '' ELSE pg_catalog.format(' (%I)', g.column_name) END, n.nspname, c.relname,
+    CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(g.grantee)) END,
+    CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) AS statement
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (
+    SELECT NULL::name AS column_name, x.grantee, x.privilege_type, x.is_grantable
+    FROM pg_catalog.aclexplode(coalesce(c.relacl, pg_catalog.acldefault('r', c.relowner))) x
+    UNION ALL
+    SELECT a.attname, x.grantee, x.privilege_type, x.is_grantable
+    FROM pg_catalog.pg_attribute a CROSS JOIN LATERAL pg_catalog.aclexplode(a.attacl) x
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+) g
+WHERE c.oid = ANY ($1::text[]::oid[]) AND g.privilege_type = 'SELECT'
+
+-- name: list_dependents
+-- $1 oids of tables: the views on them and on each other, those first that others stand on
+WITH RECURSIVE above (oid, depth) AS (
+    SELECT t.oid::oid, 0 FROM unnest($1::text[]) AS t (oid)
+    UNION
+    SELECT r.ev_class, above.depth + 1
+    FROM above
+    JOIN pg_catalog.pg_depend d ON d.refobjid = above.oid
+        AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.classid = 'pg_catalog.pg_rewrite'::regclass
+    JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
+    WHERE r.ev_class <> above.oid
+)
+SELECT c.oid::text AS oid, c.relkind::text AS kind, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name,
+    EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid)
+        OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type <> '1') AS is_writable,
+    CASE WHEN c.reloptions IS NULL THEN ''
+        ELSE pg_catalog.format(' WITH (%s)', pg_catalog.array_to_string(c.reloptions, ', ')) END AS options,
+    pg_catalog.pg_get_viewdef(c.oid) AS definition,
+    pg_catalog.quote_literal(pg_catalog.obj_description(c.oid, 'pg_class')) AS comment,
+    CASE WHEN pg_catalog.pg_get_userbyid(c.relowner) <> current_user
+        THEN pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)) END AS owner
+FROM above
+JOIN pg_catalog.pg_class c ON c.oid = above.oid AND c.relkind IN ('v', 'm')
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+GROUP BY c.oid, n.nspname
+ORDER BY max(above.depth), c.oid
