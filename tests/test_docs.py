@@ -205,7 +205,7 @@ def public_members(cls: type) -> set[str]:
         *(results.RecordedEvaluation, results.RetrainingTrigger, results.Trend, results.VersionTrend),
         *(results.ABTestResult, repos.Page, repos.Point, repos.RecordedBatch, model_perf.stats.MetricTrend),
         *(model_perf.drift.MetricCheck, model_perf.SchemaStatus, model_perf.HostDirectory, repos.FleetEntry),
-        *(repos.SlotVersion, results.SlotSummary),
+        *(repos.SlotVersion, results.SlotSummary, results.ImportReport, results.TableImport, results.RejectedRow),
     ],
 )
 def test_every_method_and_field_is_in_the_reference(cls: type) -> None:

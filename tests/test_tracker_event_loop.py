@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.earlier_installation import DDL, statements
 from tests.factories import START, make_evaluation, make_ref
 
 from model_perf import ModelPerformanceTracker
@@ -122,6 +123,18 @@ async def ab_test(t: ModelPerformanceTracker) -> Work:
     return lambda: t.ab_test_results(test.id)
 
 
+async def earlier_rows(t: ModelPerformanceTracker) -> Work:
+    source = f"{t.schema}_earlier"
+    async with t.pool.acquire() as connection:
+        await connection.execute(statements(DDL, source))
+        await connection.execute(
+            f"INSERT INTO {source}.model_performance_metrics (model_id, model_type, evaluation_date, rmse, metadata)"
+            f" SELECT '{REF.model_id}', 'baseline', '2024-01-01'::timestamptz + n * interval '1 hour', n, '{{}}'"
+            " FROM generate_series(1, 5000) n"
+        )
+    return lambda: t.import_earlier(source)
+
+
 WORK = [
     columns,
     many_deployments,
@@ -133,6 +146,7 @@ WORK = [
     judge,
     many_records,
     ab_test,
+    earlier_rows,
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
@@ -148,7 +149,7 @@ async def _copy_table(
     is_first = True
     async for rows in source.batches(table, new_in=new_in):
         counts["read"] += len(rows)
-        ready = _convert_batch(table.name, rows, source.machines, tally)
+        ready = await asyncio.to_thread(_convert_batch, table.name, rows, source.machines, tally)
         if ready:
             written = await repo.write(table.name, ready, is_first=is_first)
             counts["imported"] += written.n_imported

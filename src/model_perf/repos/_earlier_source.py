@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
@@ -64,7 +65,7 @@ class Source:
         query = f"SELECT to_jsonb(t)::text AS row FROM {source} t{filters} ORDER BY t.id"
         await self._ask(f"DECLARE {name} NO SCROLL CURSOR FOR {query}")
         while rows := await self._ask(f"FETCH {BATCH_ROWS} FROM {name}"):
-            yield [json.loads(row["row"], parse_float=Decimal) for row in rows]
+            yield await asyncio.to_thread(_read_json, rows)
         await self._ask(f"CLOSE {name}")
 
     async def _ask(self, query: str) -> Sequence[Row]:
@@ -118,6 +119,10 @@ async def ask(connection: Connection, query: str) -> Sequence[Row]:
             f"{error}; the import needs USAGE on the schema of the earlier installation and SELECT on its tables",
             retry_safe=False,
         ) from error
+
+
+def _read_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [json.loads(row["row"], parse_float=Decimal) for row in rows]
 
 
 def _read_table(row: Row) -> OldTable:

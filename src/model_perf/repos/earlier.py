@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
@@ -106,11 +107,13 @@ class EarlierRepo:
     async def write(self, table: str, rows: NewRows, *, is_first: bool = False) -> Written:
         """Insert the rows that are not there yet, all that our constraints let in; the others are told one by one."""
 
+        text = await asyncio.to_thread(exact_json, rows)
+
         async def insert(connection: Connection) -> Written:
             if is_first and table == "model_performance_metrics":
                 await self._refuse_moved(connection, rows[:_PROBED])
             try:
-                return Written(n_imported=await self._insert(connection, table, rows))
+                return Written(n_imported=await self._insert(connection, table, text))
             except _REFUSALS:
                 return await self._insert_each(connection, table, rows)
 
@@ -120,13 +123,12 @@ class EarlierRepo:
         n_imported, rejected = 0, []
         for row in rows:
             try:
-                n_imported += await self._insert(connection, table, [row])
+                n_imported += await self._insert(connection, table, exact_json([row]))
             except _REFUSALS as error:
                 rejected.append((str(row["id"]), _reason(error)))
         return Written(n_imported=n_imported, rejected=tuple(rejected))
 
-    async def _insert(self, connection: Connection, table: str, rows: NewRows) -> int:
-        text = exact_json(rows)
+    async def _insert(self, connection: Connection, table: str, text: str) -> int:
         async with connection.transaction():
             if table == "model_performance_metrics":
                 await connection.execute(self._queries["register_deployments"], text, self._writer.moment())
