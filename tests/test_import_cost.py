@@ -95,6 +95,11 @@ def test_no_optional_dependency_is_loaded(module: str, loaded: set[str]) -> None
     assert module not in loaded
 
 
+def test_what_is_done_once_is_not_loaded(loaded: set[str]) -> None:
+    """The import of an earlier installation waits until somebody asks for it."""
+    assert {"zoneinfo", "model_perf._copying", "model_perf.repos.earlier"} & loaded == set()
+
+
 def test_the_facade_is_loaded(loaded: set[str]) -> None:
     """The import under test brings the tracker and the driver, so that it is worth measuring."""
     assert {"model_perf.tracker", "asyncpg", "numpy"} <= loaded

@@ -21,7 +21,6 @@ from numpy.typing import ArrayLike
 
 from model_perf import _comparison
 from model_perf import _validation as check
-from model_perf._copying import ImportOrder, import_all, read_zone
 from model_perf._judging import (
     PERFORMANCE_ALERT,
     alert_content,
@@ -58,7 +57,6 @@ from model_perf.repos import ABTestRepo, AlertRepo, FleetEntry, MetricsRepo, Pag
 from model_perf.repos._batch import ColumnMapping, from_columns, from_records
 from model_perf.repos._executor import Executor, PoolSource, utc_now
 from model_perf.repos._judged import Judgement, StoredState
-from model_perf.repos.earlier import EarlierRepo
 from model_perf.results import (
     ABTestResult,
     ImportReport,
@@ -743,6 +741,10 @@ class ModelPerformanceTracker:
         NotFoundError
             The schema has none of the four tables.
         """
+        # Done once in the life of a database: nobody else shall pay for the modules.
+        from model_perf._copying import ImportOrder, import_all, read_zone
+        from model_perf.repos.earlier import EarlierRepo
+
         if self._executor.is_bound:
             raise StorageError(
                 "import_earlier() runs transactions of its own; call it on the tracker itself, not on bind()",
