@@ -53,7 +53,7 @@ def read_cursor(cursor: str | None, *parsers: Callable[[str], object]) -> list[o
     try:
         parts = json.loads(b64decode(cursor, altchars=b"-_", validate=True))
         return [parse(part) for parse, part in zip(parsers, parts, strict=True)]
-    except (ValueError, TypeError, OverflowError, AttributeError):
+    except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
         raise InvalidInputError("cursor", f"{cursor!r} was not given out by this list; start without one") from None
 
 
