@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from os import PathLike
@@ -644,7 +644,9 @@ class ModelPerformanceTracker:
             running = conflict.existing
             if not isinstance(running, ABTest) or running.test_end > self._executor.moment():
                 raise
-        await self.conclude_ab_test(running.id, by="model_perf")  # it is past its end
+        # It is past its end; somebody else may conclude it in the same moment.
+        with suppress(ConflictError):
+            await self.conclude_ab_test(running.id, by="model_perf")
         return await start_test()
 
     async def ab_test_results(self, test_id: UUID | str) -> ABTestResult:
@@ -657,7 +659,7 @@ class ModelPerformanceTracker:
         result = await self._compare(test, now)
         if test.test_status != "running" or not _comparison.is_due(result, now):
             return result
-        return await self._conclude(result, result.decision, result.reason, "model_perf")
+        return await self._conclude(result, result.decision, result.reason, "model_perf", accept_other=True)
 
     async def conclude_ab_test(self, test_id: UUID | str, *, by: str | None = None) -> ABTestResult:
         """End a test now. Before its end the decision is `undecided`: its guarantee is for one look, at the end."""
@@ -822,7 +824,15 @@ class ModelPerformanceTracker:
             return _comparison.compare(test, points, self.policy, now)
         return await asyncio.to_thread(_comparison.compare, test, points, self.policy, now)
 
-    async def _conclude(self, result: ABTestResult, decision: Decision, reason: str, by: str | None) -> ABTestResult:
+    async def _conclude(
+        self,
+        result: ABTestResult,
+        decision: Decision,
+        reason: str,
+        by: str | None,
+        *,
+        accept_other: bool = False,
+    ) -> ABTestResult:
         try:
             concluded = await self.ab_tests.conclude(
                 result.test.id,
@@ -833,7 +843,7 @@ class ModelPerformanceTracker:
             )
         except ConflictError as conflict:
             # Another look came first; its finding stands. A second `conclude` by hand is told so.
-            if by != "model_perf" or not isinstance(conflict.existing, ABTest):
+            if not accept_other or not isinstance(conflict.existing, ABTest):
                 raise
             concluded = conflict.existing
         return await self._compare(concluded, self._executor.moment())
