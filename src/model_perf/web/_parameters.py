@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from uuid import UUID
 
 from fastapi import Depends, Path, Query, Request
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from model_perf import InvalidInputError
 from model_perf.web._problems import RequestRefusedError
@@ -32,10 +32,20 @@ def _as_written(value: object) -> object:
     return value
 
 
+def _storable(text: str) -> str:
+    """Said under the parameter's own name; the facade knows `by` under several others."""
+    if "\x00" in text:
+        raise ValueError("contains a NUL character, which cannot be stored")
+    if not text.strip():
+        raise ValueError("is blank; give some text")
+    return text
+
+
 Moment = Annotated[AwareDatetime, BeforeValidator(_as_written)]
+Text = Annotated[str, AfterValidator(_storable)]
 
 ModelId = Annotated[UUID, Query(description="Id of the model.")]
-ModelType = Annotated[str, Query(min_length=1, max_length=200, description="What kind of model it is.")]
+ModelType = Annotated[Text, Query(min_length=1, max_length=200, description="What kind of model it is.")]
 MachineId = Annotated[
     UUID, Query(description="Id of the machine; the nil UUID for a model that serves no machine in particular.")
 ]
@@ -54,18 +64,18 @@ Completeness = Annotated[
 EvaluationId = Annotated[UUID | None, Query(description="Makes a repeat of the request harmless.")]
 Days = Annotated[float, Query(gt=0, le=36_525, description="Length of the period that ends now.")]
 Metric = Annotated[
-    str | None, Query(min_length=1, max_length=200, description="Default: the primary metric of those that are there.")
+    Text | None, Query(min_length=1, max_length=200, description="Default: the primary metric of those that are there.")
 ]
 TriggerType = Annotated[
     Literal["manual", "scheduled", "drift", "degradation", "drift_detected", "performance_degradation"],
     Query(description="The last two are stored as drift and degradation."),
 ]
-Reason = Annotated[str | None, Query(min_length=1, max_length=10_000, description="Why, in words; kept.")]
-Notes = Annotated[str | None, Query(min_length=1, max_length=10_000, description="A comment; kept.")]
-ABTestName = Annotated[str, Query(min_length=1, max_length=200)]
+Reason = Annotated[Text | None, Query(min_length=1, max_length=10_000, description="Why, in words; kept.")]
+Notes = Annotated[Text | None, Query(min_length=1, max_length=10_000, description="A comment; kept.")]
+ABTestName = Annotated[Text, Query(min_length=1, max_length=200)]
 DurationHours = Annotated[float, Query(gt=0, le=87_660)]
 TrafficSplit = Annotated[float, Query(gt=0, lt=1, description="Share of model_b.")]
-FilterModelType = Annotated[str | None, Query(min_length=1, max_length=200, description="Only of this model type.")]
+FilterModelType = Annotated[Text | None, Query(min_length=1, max_length=200, description="Only of this model type.")]
 FilterMachineId = Annotated[UUID | None, Query(description="Only of this machine.")]
 FilterSeverity = Annotated[Literal["info", "warning", "critical"] | None, Query(description="Only of this severity.")]
 Resolution = Annotated[Literal["recovered", "retrained", "false_positive", "manual"], Query()]
@@ -77,7 +87,7 @@ PathId = Annotated[UUID, Path()]
 # None of the dependencies waits for anything; they are async all the same, since FastAPI would hand others to a thread.
 async def _who(
     request: Request,
-    by: Annotated[str | None, Query(min_length=1, max_length=200, description="Who does it; kept.")] = None,
+    by: Annotated[Text | None, Query(min_length=1, max_length=200, description="Who does it; kept.")] = None,
 ) -> str | None:
     known: str | None = getattr(request.state, "model_perf_user", None)
     if known is not None and by not in (None, known):
