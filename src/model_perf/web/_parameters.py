@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, NoReturn
 from uuid import UUID
@@ -41,7 +42,17 @@ def _storable(text: str) -> str:
     return text
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_as_written)]
+def _within_calendar(moment: datetime) -> datetime:
+    """The ends of Python's calendar are infinity to the driver, and its edge has no time in UTC."""
+    try:
+        if datetime.min.replace(tzinfo=UTC) < moment.astimezone(UTC) < datetime.max.replace(tzinfo=UTC):
+            return moment
+    except OverflowError:
+        pass
+    raise ValueError("lies outside of the years 1 to 9999 in UTC")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_as_written), AfterValidator(_within_calendar)]
 Text = Annotated[str, AfterValidator(_storable)]
 
 ModelId = Annotated[UUID, Query(description="Id of the model.")]
