@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, NoReturn
+from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 from fastapi import Depends, Path, Query, Request
@@ -20,6 +21,7 @@ from model_perf.web._problems import RequestRefusedError
 MAX_BODY_BYTES = 256 * 1024
 """A thousand times the size of a usual metrics object."""
 
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SPACED_OFFSET = re.compile(r"\S+[T ]\S+ \d\d:?\d\d")
 
 
@@ -118,6 +120,22 @@ def remember_user(user: Callable[..., Any]) -> Callable[..., Any]:
         request.state.model_perf_user = None if name is None else str(name)
 
     return remember
+
+
+async def refuse_garbled(request: Request) -> None:
+    """Of what is no UTF-8 the text that was meant is lost: the server would put U+FFFD in its place, and we keep it."""
+    for part in request.scope["query_string"].split(b"&"):
+        name, _, value = part.partition(b"=")
+        try:
+            unquote_to_bytes(part).decode()
+        except UnicodeDecodeError:
+            mend = "is not UTF-8"
+        else:
+            if not _BROKEN_ESCAPE.search(value):
+                continue
+            mend = "has a % that begins no escape; write it as %25"
+        shown = unquote_to_bytes(name).decode(errors="replace")
+        raise RequestRefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, shown, mend)
 
 
 async def refuse_repeated(request: Request) -> None:

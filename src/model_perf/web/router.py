@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from model_perf import InvalidInputError, ModelPerformanceTracker
 from model_perf.web import schemas
 from model_perf.web._endpoints import Endpoints
-from model_perf.web._parameters import METRICS_BODY, refuse_repeated, remember_user
+from model_perf.web._parameters import METRICS_BODY, refuse_garbled, refuse_repeated, remember_user
 from model_perf.web._problems import ProblemRoute, documented
 
 
@@ -102,7 +102,8 @@ def create_router(
         )
     router = APIRouter(route_class=ProblemRoute, generate_unique_id_function=_operation_id)
     readers, writers = list(dependencies or ()), list(write_dependencies)
-    last = [Depends(refuse_repeated)] if user is None else [Depends(remember_user(user)), Depends(refuse_repeated)]
+    who = [] if user is None else [Depends(remember_user(user))]
+    last = [*who, Depends(refuse_garbled), Depends(refuse_repeated)]
     for route in _routes(Endpoints(tracker)):
         guards = [*readers, *(writers if route.method == "POST" else ()), *last]
         _add(router, route, guards)
