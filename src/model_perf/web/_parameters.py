@@ -155,11 +155,13 @@ async def _read_metrics(request: Request) -> dict[str, float]:
         )
     body = await _read_limited(request)
     try:
-        metrics = json.loads(body, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+        metrics = json.loads(
+            body.decode("utf-8-sig"), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant
+        )
     except (ValueError, RecursionError) as error:
         if isinstance(error, InvalidInputError):
             raise
-        raise InvalidInputError("body", 'is not JSON; send an object, as in {"rmse": 12.1}') from None
+        raise InvalidInputError("body", 'is not JSON in UTF-8; send an object, as in {"rmse": 12.1}') from None
     if not isinstance(metrics, dict):
         raise InvalidInputError("body", f'is a JSON {_KINDS[type(metrics)]}; send an object, as in {{"rmse": 12.1}}')
     for name, value in metrics.items():
