@@ -75,7 +75,7 @@ Completeness = Annotated[
     float | None, Query(ge=0, le=1, description="Share of the expected rows that were there; absent = looked up.")
 ]
 EvaluationId = Annotated[UUID | None, Query(description="Makes a repeat of the request harmless.")]
-Days = Annotated[float, Query(gt=0, le=36_525, description="Length of the period that ends now.")]
+Days = Annotated[float, Query(ge=0.001, le=36_525, description="Length of the period that ends now.")]
 Metric = Annotated[
     Text | None, Query(min_length=1, max_length=200, description="Default: the primary metric of those that are there.")
 ]
@@ -86,7 +86,7 @@ TriggerType = Annotated[
 Reason = Annotated[Text | None, Query(min_length=1, max_length=10_000, description="Why, in words; kept.")]
 Notes = Annotated[Text | None, Query(min_length=1, max_length=10_000, description="A comment; kept.")]
 ABTestName = Annotated[Text, Query(min_length=1, max_length=200)]
-DurationHours = Annotated[float, Query(gt=0, le=87_660)]
+DurationHours = Annotated[float, Query(ge=0.001, le=87_660)]
 TrafficSplit = Annotated[float, Query(gt=0, lt=1, description="Share of model_b.")]
 FilterModelType = Annotated[Text | None, Query(min_length=1, max_length=200, description="Only of this model type.")]
 FilterMachineId = Annotated[UUID | None, Query(description="Only of this machine.")]
