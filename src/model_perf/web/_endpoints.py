@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from fastapi import Query, Request, Response
 from pydantic_core import to_json
@@ -12,6 +13,7 @@ from pydantic_core import to_json
 from model_perf import (
     InvalidInputError,
     ModelPerformanceTracker,
+    ModelRef,
     NotFoundError,
     Page,
     TrainingRun,
@@ -141,11 +143,12 @@ class Endpoints:
         for name, value in (("planned_n", planned_n), ("margin", margin)):
             if value is not None:
                 raise InvalidInputError(name, "tests from evaluations have no such design; leave it out")
-        slot: dict[str, Any] = {"model_type": model_type, "machine_id": machine_id}
+        model_a = await self._arm("model_a", model_a_id, model_type, machine_id, model_a_version)
+        model_b = await self._arm("model_b", model_b_id, model_type, machine_id, model_b_version)
         test = await self._tracker.start_ab_test(
             name=test_name,
-            model_a=await self._tracker.find_model(model_a_id, **slot, model_version=model_a_version),
-            model_b=await self._tracker.find_model(model_b_id, **slot, model_version=model_b_version),
+            model_a=model_a,
+            model_b=model_b,
             duration=timedelta(hours=duration_hours),
             traffic_split=traffic_split,
             metric=metric,
@@ -227,6 +230,16 @@ class Endpoints:
         """Whether the database answers and its tables fit; 503 where not."""
         status = await self._tracker.check_schema()
         return _json({"status": "ok", "version": __version__, "schema_version": max(status.applied)})
+
+    async def _arm(
+        self, arm: str, model_id: UUID, model_type: str, machine_id: UUID, model_version: int | None
+    ) -> ModelRef:
+        try:
+            return await self._tracker.find_model(
+                model_id, model_type=model_type, machine_id=machine_id, model_version=model_version
+            )
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{arm}_version", str(error).removeprefix(f"{error.argument}: ")) from None
 
     async def _alert(self, alert: Alert) -> Response:
         return _json(answers.alert(alert, await self._tracker.machine_names([alert.machine_id])))
