@@ -87,6 +87,7 @@ class Endpoints:
         ref = await self._tracker.find_model(
             model_id, model_type=model_type, machine_id=machine_id, model_version=model_version
         )
+        await self._tracker.metrics.check_model_type(ref)
         return _json(answers.drift_check(ref, await self._tracker.check_drift(ref)))
 
     async def model_perf_trigger_retraining(
