@@ -22,6 +22,7 @@ MAX_BODY_BYTES = 256 * 1024
 """A thousand times the size of a usual metrics object."""
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_DATE_AND_TIME = re.compile(r"(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt _]")
 _SPACED_OFFSET = re.compile(r"\S+[T ]\S+ \d\d:?\d\d")
 
 
@@ -30,7 +31,7 @@ def _as_written(value: object) -> object:
     if isinstance(value, str):
         if _SPACED_OFFSET.fullmatch(value):
             raise ValueError("a + in a URL stands for a space; write it as %2B, or give the time in UTC with a Z")
-        if not re.match(r"\d{4}-\d\d-\d\d", value):
+        if not _DATE_AND_TIME.match(value):
             raise ValueError("give ISO 8601 with a time zone, as in 2024-11-03T00:00:00Z")
     return value
 
