@@ -211,3 +211,21 @@ async def test_a_pool_that_is_used_up(database: str, tracker: ModelPerformanceTr
                 assert_safe([await client.get("/alerts/active")])
             assert (await client.get("/alerts/active")).status_code == 200
         await check_pool(small)
+
+
+async def test_a_write_that_is_done_is_answered_whatever_else_fails(
+    database: str, tracker: ModelPerformanceTracker, pool: asyncpg.Pool
+) -> None:
+    """The alert is acknowledged; that the machine's name cannot be read costs the name."""
+    world = await make_world(tracker)
+    async with (
+        asyncpg.create_pool(database, min_size=1, max_size=2, server_settings={"lock_timeout": "50ms"}) as hasty,
+        client_of(hasty, tracker.schema) as client,
+        pool.acquire() as host,
+        host.transaction(),
+    ):
+        assert (await client.get("/health")).status_code == 200
+        await host.execute(f"LOCK TABLE {tracker.schema}.models IN ACCESS EXCLUSIVE MODE")
+        answer = await client.post(f"/alerts/{world.alert_id}/acknowledge", params={"by": "ada"})
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["acknowledged_by"], answer.json()["machine_name"]) == ("ada", answer.json()["machine_id"])

@@ -16,6 +16,7 @@ from model_perf import (
     ModelRef,
     NotFoundError,
     Page,
+    StorageError,
     TrainingRun,
     __version__,
 )
@@ -243,7 +244,11 @@ class Endpoints:
             raise InvalidInputError(f"{arm}_version", str(error).removeprefix(f"{error.argument}: ")) from None
 
     async def _alert(self, alert: Alert) -> Response:
-        return _json(answers.alert(alert, await self._tracker.machine_names([alert.machine_id])))
+        try:
+            names = await self._tracker.machine_names([alert.machine_id])
+        except StorageError:  # the alert is written already: an error would say that it was not
+            names = {alert.machine_id: str(alert.machine_id)}
+        return _json(answers.alert(alert, names))
 
     async def _training_run(self, run: TrainingRun) -> Response:
         return _json(answers.training_run(run, await self._tracker.machine_names([run.machine_id])))
