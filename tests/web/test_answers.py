@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import httpx
 import pytest
+from fastapi import Depends, FastAPI, Query
 from tests.factories import make_ref
 from tests.web.calls import MACHINE, METRICS, MODEL_TYPE, NEW, OLD, VALID, World, make_world, operations, valid_request
 
 from model_perf import ModelPerformanceTracker
+from model_perf.web import create_router
 
 SLOT = {"model_type": MODEL_TYPE, "machine_id": str(MACHINE)}
 NUMBER, INTEGER, BOOLEAN, TEXT, OBJECT = "number", "integer", "boolean", "text", "object"
@@ -204,3 +206,17 @@ async def walk(client: httpx.AsyncClient, path: str, parameters: Mapping[str, st
         response = await client.get(response.request.url.join(found[1]))
         rows += response.json()
     return rows
+
+
+async def test_what_a_hosts_dependency_takes_may_be_repeated(tracker: ModelPerformanceTracker) -> None:
+    """Only our own parameters are taken once: of the host's we know nothing."""
+    seen: list[list[str]] = []
+
+    async def take_tags(tag: Annotated[list[str], Query()]) -> None:
+        seen.append(tag)
+
+    app = FastAPI()
+    app.include_router(create_router(tracker, dependencies=[Depends(take_tags)]))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://host") as client:
+        answer = await client.get("/fleet?tag=a&tag=b")
+    assert (answer.status_code, seen) == (200, [["a", "b"]])

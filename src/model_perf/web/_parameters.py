@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
+from inspect import signature
 from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
@@ -139,12 +140,22 @@ async def refuse_garbled(request: Request) -> None:
         raise RequestRefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, shown, mend)
 
 
-async def refuse_repeated(request: Request) -> None:
-    """Of a parameter given twice nobody knows which one is meant."""
-    names = Counter(name for name, _ in request.query_params.multi_items())
-    for name, times in names.items():
-        if times > 1:
-            raise RequestRefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, name, f"is given {times} times; give it once")
+def refuse_repeated(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """A dependency that takes each parameter of *endpoint* once: of one given twice nobody knows which is meant.
+
+    What a host's own dependencies take is theirs.
+    """
+    ours = {*signature(endpoint).parameters, "by"}
+
+    async def refuse(request: Request) -> None:
+        names = Counter(name for name, _ in request.query_params.multi_items())
+        for name, times in names.items():
+            if times > 1 and name in ours:
+                raise RequestRefusedError(
+                    HTTPStatus.UNPROCESSABLE_ENTITY, name, f"is given {times} times; give it once"
+                )
+
+    return refuse
 
 
 async def _read_metrics(request: Request) -> dict[str, float]:

@@ -103,9 +103,9 @@ def create_router(
     router = APIRouter(route_class=ProblemRoute, generate_unique_id_function=_operation_id)
     readers, writers = list(dependencies or ()), list(write_dependencies)
     who = [] if user is None else [Depends(remember_user(user))]
-    last = [*who, Depends(refuse_garbled), Depends(refuse_repeated)]
     for route in _routes(Endpoints(tracker)):
-        guards = [*readers, *(writers if route.method == "POST" else ()), *last]
+        first = [*readers, *(writers if route.method == "POST" else ()), *who]
+        guards = [*first, Depends(refuse_garbled), Depends(refuse_repeated(route.endpoint))]
         _add(router, route, guards)
     return router
 
