@@ -216,7 +216,7 @@ async def _ask_for_what_is_not_there(keeper: Keeper) -> None:
                 url = operation.path.format(**dict.fromkeys(operation.path_parameters, value))
                 await keeper.send(operation.method, operation.path, url)
         else:
-            await keeper.send(operation.method, operation.path, params={"by": "a", "days": ["1", "2"]})
+            await keeper.send(operation.method, operation.path, params={"by": ["a", "b"]})
 
 
 async def _record_day(keeper: Keeper, day: int, metrics: Mapping[str, float], **changes: str) -> httpx.Response:
