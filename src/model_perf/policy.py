@@ -134,6 +134,13 @@ class MonitoringPolicy:
         Evaluations before the chart starts; before, its estimates of level and spread are too rough.
     max_autocorrelation : float, default 0.9
         The chart assumes no more lag-1 autocorrelation than this.
+    drift_warning, drift_critical : float, default 0.10 and 0.25
+        Population stability index, beyond chance, from which a changed input counts and is critical: a shift of a
+        normal column by about .33 and .5 standard deviations.
+    min_share_change : float, default 0.01
+        Smallest change of the share of missing or unseen values that counts.
+    min_range_change : float, default 0.005
+        The same for values beyond the reference's 0.1% and 99.9%.
     retrain_on : tuple of str, default ()
         Verdicts whose new alert opens a training run by itself: ``("critical",)`` switches it on. The alert's repeats
         open no further run.
@@ -150,6 +157,10 @@ class MonitoringPolicy:
     cusum_k: float = 0.5
     cusum_min: int = 12
     max_autocorrelation: float = 0.9
+    drift_warning: float = 0.10
+    drift_critical: float = 0.25
+    min_share_change: float = 0.01
+    min_range_change: float = 0.005
     retrain_on: tuple[str, ...] = field(default=(), converter=_as_tuple)
     max_attempts: int = 3
 
@@ -162,6 +173,10 @@ class MonitoringPolicy:
         check.as_float(self.cusum_k, "cusum_k", low=0.1, high=2.0)
         check.as_int(self.cusum_min, "cusum_min", low=8)
         check.as_float(self.max_autocorrelation, "max_autocorrelation", low=0.0, high=0.95)
+        check.as_float(self.drift_warning, "drift_warning", low=0.0)
+        check.as_float(self.drift_critical, "drift_critical", low=self.drift_warning)
+        check.as_float(self.min_share_change, "min_share_change", low=0.0, high=1.0)
+        check.as_float(self.min_range_change, "min_range_change", low=0.0, high=1.0)
         check.as_int(self.max_attempts, "max_attempts", low=1, high=100)
         for verdict in self.retrain_on:
             check.as_choice(verdict, "retrain_on", ("critical",))

@@ -13,16 +13,21 @@ if typing.TYPE_CHECKING:
     from model_perf.drift._anderson_darling import AndersonDarling, anderson_darling
     from model_perf.drift._benjamini_hochberg import benjamini_hochberg
     from model_perf.drift._bins import QuantileBinCounts, quantile_bin_counts
+    from model_perf.drift._categorical_profile import CategoricalProfile
     from model_perf.drift._chi_squared import ChiSquared, chi_squared, g_test
     from model_perf.drift._cramer_von_mises import CramerVonMises, cramer_von_mises
+    from model_perf.drift._data_drift import check_data_drift
+    from model_perf.drift._data_report import ColumnCheck, ColumnDrift, DataDriftReport
     from model_perf.drift._hellinger import hellinger_distance
     from model_perf.drift._jensen_shannon import jensen_shannon_distance, jensen_shannon_divergence
     from model_perf.drift._kolmogorov_smirnov import KolmogorovSmirnov, kolmogorov_smirnov
+    from model_perf.drift._numeric_profile import NumericProfile
     from model_perf.drift._population_stability_index import (
         PopulationStabilityIndex,
         population_stability_index,
         population_stability_index_of_counts,
     )
+    from model_perf.drift._profile import DatasetProfile, profile
     from model_perf.drift._rao_scott import RaoScott, rao_scott
     from model_perf.drift._shares import ShareTest, fisher_exact, predictive_share
     from model_perf.drift._total_variation import total_variation_distance
@@ -32,12 +37,18 @@ __all__ = [
     "EMPTY",
     "AndersonDarling",
     "BaselineWindow",
+    "CategoricalProfile",
     "ChiSquared",
+    "ColumnCheck",
+    "ColumnDrift",
     "CramerVonMises",
+    "DataDriftReport",
+    "DatasetProfile",
     "DriftReport",
     "EwmaChart",
     "KolmogorovSmirnov",
     "MetricCheck",
+    "NumericProfile",
     "PerformanceState",
     "PopulationStabilityIndex",
     "QuantileBinCounts",
@@ -46,6 +57,7 @@ __all__ = [
     "Wasserstein",
     "anderson_darling",
     "benjamini_hochberg",
+    "check_data_drift",
     "chi_squared",
     "cramer_von_mises",
     "cusum_limit",
@@ -61,6 +73,7 @@ __all__ = [
     "population_stability_index",
     "population_stability_index_of_counts",
     "predictive_share",
+    "profile",
     "quantile_bin_counts",
     "rao_scott",
     "replay",
@@ -71,9 +84,15 @@ __all__ = [
 
 _MODULE_OF = {
     "AndersonDarling": "_anderson_darling",
+    "CategoricalProfile": "_categorical_profile",
     "ChiSquared": "_chi_squared",
+    "ColumnCheck": "_data_report",
+    "ColumnDrift": "_data_report",
     "CramerVonMises": "_cramer_von_mises",
+    "DataDriftReport": "_data_report",
+    "DatasetProfile": "_profile",
     "KolmogorovSmirnov": "_kolmogorov_smirnov",
+    "NumericProfile": "_numeric_profile",
     "PopulationStabilityIndex": "_population_stability_index",
     "QuantileBinCounts": "_bins",
     "RaoScott": "_rao_scott",
@@ -81,6 +100,7 @@ _MODULE_OF = {
     "Wasserstein": "_wasserstein",
     "anderson_darling": "_anderson_darling",
     "benjamini_hochberg": "_benjamini_hochberg",
+    "check_data_drift": "_data_drift",
     "chi_squared": "_chi_squared",
     "cramer_von_mises": "_cramer_von_mises",
     "fisher_exact": "_shares",
@@ -92,6 +112,7 @@ _MODULE_OF = {
     "population_stability_index": "_population_stability_index",
     "population_stability_index_of_counts": "_population_stability_index",
     "predictive_share": "_shares",
+    "profile": "_profile",
     "quantile_bin_counts": "_bins",
     "rao_scott": "_rao_scott",
     "total_variation_distance": "_total_variation",

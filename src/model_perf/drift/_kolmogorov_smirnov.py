@@ -133,8 +133,18 @@ def kolmogorov_smirnov_of_knots(
         where the knots are all different values of the reference. The p-value is that of the lower end; the interval
         reaches from below the lower to above the higher.
     """
-    gaps = _Gaps.of(knots, below, at_most, n, current)
-    return _result(gaps, max(gaps.largest, int(gaps.room.max())), 1, (n, current.size), alpha)
+    return kolmogorov_smirnov_of_counts(knots, (below, at_most, n), (*_ranks(current, knots), current.size), alpha)
+
+
+def kolmogorov_smirnov_of_counts(
+    knots: Values, reference: tuple[Counts, Counts, int], current: tuple[Counts, Counts, int], alpha: float
+) -> KolmogorovSmirnov:
+    """The same where of the current values, too, only their numbers below, at or below each knot and in all are known.
+
+    Nothing is lost by that where the knots are all different values of the reference.
+    """
+    gaps = _Gaps.of(knots, *reference, *current)
+    return _result(gaps, max(gaps.largest, int(gaps.room.max())), 1, (reference[2], current[2]), alpha)
 
 
 @frozen(kw_only=True, eq=False)
@@ -151,9 +161,16 @@ class _Gaps:
     room: Counts
 
     @classmethod
-    def of(cls, knots: Values, below: Counts, at_most: Counts, n: int, other: Values) -> _Gaps:
-        m = other.size
-        other_below, other_at_most = _ranks(other, knots)
+    def of(
+        cls,
+        knots: Values,
+        below: Counts,
+        at_most: Counts,
+        n: int,
+        other_below: Counts,
+        other_at_most: Counts,
+        m: int,
+    ) -> _Gaps:
         # Both functions only rise: between two knots each lies between its values at them.
         low, other_low = np.append(0, at_most) * m, np.append(0, other_at_most) * n
         high, other_high = np.append(below, n) * m, np.append(other_below, m) * n
@@ -171,7 +188,7 @@ class _Gaps:
 
 def _gaps(few: Values, many: Values, knots: Values) -> _Gaps:
     knots = knots[np.append(True, knots[1:] != knots[:-1])]
-    return _Gaps.of(knots, *_ranks(few, knots), few.size, many)
+    return _Gaps.of(knots, *_ranks(few, knots), few.size, *_ranks(many, knots), many.size)
 
 
 def _ranks(ascending: Values, knots: Values) -> tuple[Counts, Counts]:
