@@ -10,6 +10,7 @@ from model_perf.drift._report import BaselineWindow, DriftReport, MetricCheck
 from model_perf.drift._state import EMPTY, PerformanceState, restart_chart
 
 if typing.TYPE_CHECKING:
+    from model_perf.drift._alarm import DriftAlarm, advance_alarm
     from model_perf.drift._anderson_darling import AndersonDarling, anderson_darling
     from model_perf.drift._benjamini_hochberg import benjamini_hochberg
     from model_perf.drift._bins import QuantileBinCounts, quantile_bin_counts
@@ -44,6 +45,7 @@ __all__ = [
     "CramerVonMises",
     "DataDriftReport",
     "DatasetProfile",
+    "DriftAlarm",
     "DriftReport",
     "EwmaChart",
     "KolmogorovSmirnov",
@@ -55,6 +57,7 @@ __all__ = [
     "RaoScott",
     "ShareTest",
     "Wasserstein",
+    "advance_alarm",
     "anderson_darling",
     "benjamini_hochberg",
     "check_data_drift",
@@ -91,6 +94,7 @@ _MODULE_OF = {
     "CramerVonMises": "_cramer_von_mises",
     "DataDriftReport": "_data_report",
     "DatasetProfile": "_profile",
+    "DriftAlarm": "_alarm",
     "KolmogorovSmirnov": "_kolmogorov_smirnov",
     "NumericProfile": "_numeric_profile",
     "PopulationStabilityIndex": "_population_stability_index",
@@ -98,6 +102,7 @@ _MODULE_OF = {
     "RaoScott": "_rao_scott",
     "ShareTest": "_shares",
     "Wasserstein": "_wasserstein",
+    "advance_alarm": "_alarm",
     "anderson_darling": "_anderson_darling",
     "benjamini_hochberg": "_benjamini_hochberg",
     "check_data_drift": "_data_drift",
