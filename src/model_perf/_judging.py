@@ -15,6 +15,7 @@ from model_perf.repos._judged import Judgement, StoredState
 from model_perf.repos.alerts import fingerprint
 
 PERFORMANCE_ALERT = "performance_degradation"
+DATA_ALERT = "data_drift"
 
 
 def judge_evaluation(

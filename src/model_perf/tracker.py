@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from os import PathLike
-from typing import Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 from uuid import UUID
 
 import numpy as np
@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from model_perf import _comparison
 from model_perf import _validation as check
 from model_perf._judging import (
+    DATA_ALERT,
     PERFORMANCE_ALERT,
     alert_content,
     judge_evaluation,
@@ -52,8 +53,18 @@ from model_perf.records import (
     TriggerType,
     as_ref,
     as_trigger_type,
+    new_id,
 )
-from model_perf.repos import ABTestRepo, AlertRepo, FleetEntry, MetricsRepo, Page, RecordedBatch, TrainingRepo
+from model_perf.repos import (
+    ABTestRepo,
+    AlertRepo,
+    DriftRepo,
+    FleetEntry,
+    MetricsRepo,
+    Page,
+    RecordedBatch,
+    TrainingRepo,
+)
 from model_perf.repos._batch import ColumnMapping, from_columns, from_records
 from model_perf.repos._executor import Executor, PoolSource, utc_now
 from model_perf.repos._judged import Judgement, StoredState
@@ -69,8 +80,16 @@ from model_perf.sql._connection import Connection, Pool
 from model_perf.sql.migrate import SchemaStatus, migrate, read_status
 from model_perf.sql.migrate import check as check_schema
 
+if TYPE_CHECKING:
+    from model_perf.drift import DataDriftReport, DatasetProfile
+    from model_perf.drift._profile import Rows
+
 THREAD_POINTS = 200
 """Points from which a trend is computed in a thread; below, the hop costs more than the sum."""
+
+
+CHARTED = (PERFORMANCE_ALERT, DATA_ALERT)
+"""Alerts behind which something adds up over time, which starts again from zero when they are resolved."""
 
 
 class TrackerOptions(TypedDict, total=False):
@@ -107,6 +126,7 @@ class ModelPerformanceTracker:
     training : TrainingRepo
     ab_tests : ABTestRepo
     alerts : AlertRepo
+    drift : DriftRepo
     """
 
     def __init__(
@@ -132,6 +152,7 @@ class ModelPerformanceTracker:
         self.training = TrainingRepo(executor)
         self.ab_tests = ABTestRepo(executor)
         self.alerts = AlertRepo(executor)
+        self.drift = DriftRepo(executor)
 
     @classmethod
     def connect(
@@ -568,6 +589,102 @@ class ModelPerformanceTracker:
             newest = await self.metrics.fetch_latest(ref) or newest
         return DriftReport.from_dict(newest.drift_details)
 
+    async def set_reference(
+        self,
+        ref: ModelRef,
+        data: DatasetProfile | Mapping[str, ArrayLike] | object,
+        *,
+        segment: str = "",
+        rows: Rows | None = None,
+        timestamps: ArrayLike | None = None,
+        created_by: str | None = None,
+    ) -> DatasetProfile:
+        """Keep what a deployment's later data are compared with: counts of it, none of its rows.
+
+        A reference that was there is replaced, and its alarm starts again from zero.
+
+        Parameters
+        ----------
+        data : mapping of str to array, a dataframe, or a DatasetProfile
+            What the version learned from, or a normal time after. Profiled in a thread.
+        segment : str
+            Part of the data with a reference of its own (a shift, a product); "" = all.
+        rows, timestamps
+            As for `model_perf.drift.profile`.
+        """
+        from model_perf.drift import DatasetProfile, profile
+
+        as_ref(ref)
+        if isinstance(data, DatasetProfile):
+            reference = data
+        else:
+            reference = await asyncio.to_thread(profile, data, rows=rows, timestamps=timestamps)
+        await self.drift.set_reference(
+            ref,
+            await asyncio.to_thread(reference.to_bytes),
+            segment=segment,
+            reference_id=new_id(),
+            n_rows=reference.n_rows,
+            n_columns=len(reference.columns),
+            now=self._executor.moment(),
+            created_by=created_by,
+        )
+        return reference
+
+    async def check_data_drift(
+        self,
+        ref: ModelRef,
+        data: Mapping[str, ArrayLike] | object,
+        *,
+        check_id: UUID | str | None = None,
+        segment: str = "",
+        window_start: datetime | None = None,
+        window_end: datetime | None = None,
+        created_by: str | None = None,
+    ) -> DataDriftReport:
+        """Judge a window of data against the deployment's reference, keep the report, and count it for the alarm.
+
+        The alarm opens an alert once what windows have added up to reaches `false_alarm_run_length`; until the alert is
+        resolved it stands still, and further windows with a drift are counted as its repeats.
+
+        Parameters
+        ----------
+        data : mapping of str to array, a dataframe, or a DatasetProfile counted with the same reference
+        check_id : UUID or str, optional
+            Give your own to make a repeat of the call harmless: it answers the first report, and counts nothing twice.
+        window_start, window_end : datetime, optional
+            The time that the data are of; windows that overlap the last one counted do not count again. Default: from
+            the end of the last window until now.
+
+        Raises
+        ------
+        NotFoundError
+            There is no reference.
+        ConflictError
+            The reference was replaced during the call.
+        """
+        from model_perf import _data_drift
+        from model_perf.drift import DatasetProfile, check_data_drift
+
+        number = new_id() if check_id is None else check.as_uuid(check_id, "check_id")
+        now = self._executor.moment()
+        window = _data_drift.as_window(window_start, window_end, now)
+        stored = await self.drift.fetch_reference(ref, segment=segment)
+        report = await asyncio.to_thread(
+            lambda: check_data_drift(DatasetProfile.from_bytes(stored.profile), data, policy=self.policy)
+        )
+        kept, _ = await self.drift.record(
+            ref,
+            number,
+            lambda alarm: _data_drift.decide(alarm, report, window, ref, segment, stored.id, self.policy),
+            segment=segment,
+            fingerprint=_data_drift.data_fingerprint(ref, segment),
+            now=now,
+            created_by=created_by,
+            repeatable=check_id is not None,
+        )
+        return _data_drift.read_report(kept)
+
     async def trigger_retraining(
         self,
         *,
@@ -692,7 +809,7 @@ class ModelPerformanceTracker:
         by: str | None = None,
         notes: str | None = None,
     ) -> Alert:
-        """Close an alert; one of degraded performance starts its model's charts again from zero, both or neither.
+        """Close an alert; one of performance or data starts what added up to it again from zero, both or neither.
 
         What the charts have learned is kept: a degradation that goes on is found again, and opens a new alert.
         `AlertRepo.resolve` closes the alert only.
@@ -702,7 +819,7 @@ class ModelPerformanceTracker:
 
         async def restart_and_resolve(connection: Connection) -> Alert:
             bound = self._nest(connection)
-            if alert.alert_type == PERFORMANCE_ALERT and alert.model_id is not None and alert.model_version is not None:
+            if alert.alert_type in CHARTED and alert.model_id is not None and alert.model_version is not None:
                 ref = ModelRef(
                     model_id=alert.model_id,
                     model_type=alert.model_type,
@@ -710,7 +827,10 @@ class ModelPerformanceTracker:
                     machine_id=alert.machine_id,
                 )
                 # First the state, then the alert, as `record` does: two orders would deadlock.
-                await bound.metrics.change_state(ref, restart_charts, now)
+                if alert.alert_type == PERFORMANCE_ALERT:
+                    await bound.metrics.change_state(ref, restart_charts, now)
+                else:
+                    await bound.drift.restart_alarm(ref, now, segment=str(alert.alert_details.get("segment", "")))
             return await bound.alerts.resolve(alert_id, resolution=resolution, by=by, notes=notes, now=now)
 
         return await self._executor.run(restart_and_resolve, transaction=True)

@@ -119,6 +119,8 @@ class DataDriftReport:
         Of unchanged windows no larger share has any column flagged.
     added_columns : tuple of str
         Of the window; the reference does not have them.
+    alarm_value, alarm_limit : float or None
+        What windows have added up to, and where that opens an alert; the tracker's, None of a single verdict.
     """
 
     verdict: Verdict
@@ -129,6 +131,8 @@ class DataDriftReport:
     pvalue: float | None
     alpha: float
     added_columns: tuple[str, ...] = ()
+    alarm_value: float | None = None
+    alarm_limit: float | None = None
 
     @property
     def drift_detected(self) -> bool | None:

@@ -5,17 +5,20 @@ from model_perf.repos._judged import FleetEntry, Point, SlotVersion
 from model_perf.repos._page import Page
 from model_perf.repos.ab_tests import ABTestRepo
 from model_perf.repos.alerts import AlertRepo
+from model_perf.repos.drift import DriftRepo, StoredReport
 from model_perf.repos.metrics import MetricsRepo
 from model_perf.repos.training import TrainingRepo
 
 __all__ = [
     "ABTestRepo",
     "AlertRepo",
+    "DriftRepo",
     "FleetEntry",
     "MetricsRepo",
     "Page",
     "Point",
     "RecordedBatch",
     "SlotVersion",
+    "StoredReport",
     "TrainingRepo",
 ]

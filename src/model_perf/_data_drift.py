@@ -1,0 +1,109 @@
+"""From the verdict on a window of data to all that is written with it: the report, the alarm, its alert."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from attrs import evolve, frozen
+
+from model_perf import _validation as check
+from model_perf._judging import DATA_ALERT
+from model_perf.drift import DataDriftReport, DriftAlarm, advance_alarm
+from model_perf.errors import ConflictError, InvalidInputError
+from model_perf.policy import MonitoringPolicy
+from model_perf.records import ModelRef, new_id
+from model_perf.repos.alerts import fingerprint
+from model_perf.repos.drift import NewReport, StoredAlarm, StoredReport
+
+_NAMED = 3
+
+
+@frozen(kw_only=True)
+class Window:
+    """The time that the data are of; ``start`` is None where nobody said it."""
+
+    start: datetime | None
+    end: datetime
+
+
+def as_window(start: datetime | None, end: datetime | None, now: datetime) -> Window:
+    """The window as it was given; its end is now where it was not."""
+    begin = None if start is None else check.as_timestamp(start, "window_start")
+    last = now if end is None else check.as_timestamp(end, "window_end")
+    if begin is not None and last <= begin:
+        raise InvalidInputError("window_end", f"{last.isoformat()} is not after window_start {begin.isoformat()}")
+    return Window(start=begin, end=last)
+
+
+def data_fingerprint(ref: ModelRef, segment: str) -> str:
+    """One condition per deployment and segment."""
+    return fingerprint(DATA_ALERT, ref) + (f":{segment}" if segment else "")
+
+
+def decide(
+    alarm: StoredAlarm,
+    report: DataDriftReport,
+    window: Window,
+    ref: ModelRef,
+    segment: str,
+    reference_id: UUID,
+    policy: MonitoringPolicy,
+) -> NewReport:
+    """What follows from the verdict; while an alert is open the alarm stands still, and repeats are counted."""
+    if alarm.reference_id != reference_id:
+        raise ConflictError("the reference was replaced while the window was judged by it; repeat the call")
+    before = DriftAlarm.from_dict(alarm.state) if alarm.state else DriftAlarm()
+    after = before if alarm.is_alerted else _advanced(before, report, window)
+    limit = policy.false_alarm_run_length
+    is_new_alarm = not alarm.is_alerted and after.is_raised(limit)
+    alerts = (_alert(report, ref, segment),) if is_new_alarm or (alarm.is_alerted and report.drift_detected) else ()
+    return NewReport(
+        reference_id=alarm.reference_id,
+        window_start=window.start,
+        window_end=window.end,
+        findings={
+            "verdict": report.verdict,
+            "drift_detected": report.drift_detected,
+            "pvalue": report.pvalue,
+            "n_reference": report.n_reference,
+            "n_current": report.n_current,
+            "n_columns": len(report.columns),
+            "n_drifted": len(report.drifted_columns),
+        },
+        alarm_value=after.value,
+        alarm_limit=limit,
+        report=report.to_dict(),
+        state=after.to_dict(),
+        alerts=alerts,
+    )
+
+
+def _advanced(alarm: DriftAlarm, report: DataDriftReport, window: Window) -> DriftAlarm:
+    """A window whose start nobody said follows the one before."""
+    start = window.start
+    if start is None:
+        start = window.end - timedelta(microseconds=1)
+        if alarm.last_end is not None and start < alarm.last_end:
+            return alarm
+    return advance_alarm(alarm, report, window_start=start, window_end=window.end)
+
+
+def _alert(report: DataDriftReport, ref: ModelRef, segment: str) -> dict[str, object]:
+    names = ", ".join(report.drifted_columns[:_NAMED]) + (", ..." if len(report.drifted_columns) > _NAMED else "")
+    where = f" of segment {segment}" if segment else ""
+    what = f"{report.headline}{f' ({names})' if names else ''}"
+    return {
+        "id": str(new_id()),
+        "alert_type": DATA_ALERT,
+        "severity": "critical" if report.verdict == "critical" else "warning",
+        "fingerprint": data_fingerprint(ref, segment),
+        "alert_message": f"{ref.model_type} version {ref.model_version}: the input{where} has changed: {what}",
+        "alert_details": {**report.to_dict(), "segment": segment},
+    }
+
+
+def read_report(stored: StoredReport) -> DataDriftReport:
+    """The report as it was, with the alarm as it stood after it."""
+    report = DataDriftReport.from_dict(stored.report)
+    return evolve(report, alarm_value=stored.alarm_value, alarm_limit=stored.alarm_limit)

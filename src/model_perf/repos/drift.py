@@ -1,0 +1,246 @@
+"""References of data, and what windows of data were found to be against them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from attrs import frozen
+
+from model_perf import _validation as check
+from model_perf.errors import ConflictError, NotFoundError
+from model_perf.records import ModelRef, as_ref
+from model_perf.repos._executor import Executor
+from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_timestamp, read_cursor
+from model_perf.repos._rows import json_object
+from model_perf.sql import load_queries
+from model_perf.sql._connection import Connection, Row
+
+LOST_RACES = 20
+"""Compare-and-set losses after which a writer gives up; each loser has seen another window be counted."""
+
+
+@frozen(kw_only=True)
+class StoredReference:
+    """A reference as it is kept: its id, which changes with the data, and its binary form."""
+
+    id: UUID
+    profile: bytes
+
+
+@frozen(kw_only=True)
+class StoredAlarm:
+    """What windows have added up to; ``state`` is empty before the first."""
+
+    reference_id: UUID
+    version: int
+    state: Mapping[str, object]
+    is_alerted: bool
+
+
+@frozen(kw_only=True)
+class NewReport:
+    """What is written for one window; ``alerts`` are objects, usually none."""
+
+    reference_id: UUID
+    window_start: datetime | None
+    window_end: datetime
+    findings: Mapping[str, object]
+    alarm_value: float
+    alarm_limit: float
+    report: Mapping[str, object]
+    state: Mapping[str, object]
+    alerts: tuple[Mapping[str, object], ...] = ()
+
+
+@frozen(kw_only=True)
+class StoredReport:
+    """The verdict on one window of data.
+
+    Attributes
+    ----------
+    id : UUID
+        The check's id.
+    reference_id : UUID
+    window_start, window_end : datetime
+        window_start is None where nobody gave it.
+    alarm_value, alarm_limit : float
+        What windows have added up to, and where an alert is opened.
+    report : mapping
+        As of `DataDriftReport.to_dict`.
+    """
+
+    id: UUID
+    ref: ModelRef
+    segment: str
+    reference_id: UUID
+    window_start: datetime | None
+    window_end: datetime
+    alarm_value: float
+    alarm_limit: float
+    report: Mapping[str, Any]
+    created_by: str | None
+    created_at: datetime
+
+
+class DriftRepo:
+    """Reads and writes ``model_reference_profiles`` and ``model_drift_reports``."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._queries = load_queries("drift", executor.schema)
+
+    async def set_reference(
+        self,
+        ref: ModelRef,
+        profile: bytes,
+        *,
+        segment: str,
+        reference_id: UUID,
+        n_rows: int,
+        n_columns: int,
+        now: datetime,
+        created_by: str | None = None,
+    ) -> None:
+        """Keep the reference of a deployment and segment; what windows added up to against another is forgotten."""
+        await self._executor.fetchrow(
+            self._queries["set_reference"],
+            *(*_key(ref), ref.model_type, _segment(segment), reference_id, profile, n_rows, n_columns),
+            check.as_optional_text(created_by, "created_by", max_length=200),
+            now,
+            detector(segment),
+        )
+
+    async def fetch_reference(self, ref: ModelRef, *, segment: str = "") -> StoredReference:
+        """The reference of a deployment and segment; `NotFoundError` where there is none."""
+        row = await self._executor.fetchrow(self._queries["fetch_reference"], *_key(ref), _segment(segment))
+        if row is None:
+            where = f" in segment {segment!r}" if segment else ""
+            raise NotFoundError(
+                f"model {ref.model_id} version {ref.model_version} has no reference{where}; set_reference() keeps one"
+            )
+        return StoredReference(id=check.as_uuid(row["id"], "id"), profile=bytes(row["profile"]))
+
+    async def record(
+        self,
+        ref: ModelRef,
+        report_id: UUID,
+        decide: Callable[[StoredAlarm], NewReport],
+        *,
+        segment: str,
+        fingerprint: str,
+        now: datetime,
+        created_by: str | None,
+        repeatable: bool,
+    ) -> tuple[StoredReport, bool]:
+        """Write what *decide* makes of the alarm: report, alarm and alert, all or none; and whether it was new.
+
+        A report of that id that is there already is returned as it is, and nothing counts twice.
+        """
+        who = check.as_optional_text(created_by, "created_by", max_length=200)
+
+        async def read_decide_write(connection: Connection) -> tuple[StoredReport, bool]:
+            for _ in range(LOST_RACES):
+                row = await connection.fetchrow(
+                    self._queries["fetch_alarm"], *_key(ref), segment, detector(segment), fingerprint
+                )
+                if row is None:
+                    raise NotFoundError(f"the reference of model {ref.model_id} is gone; set_reference() keeps one")
+                alarm = _read_alarm(row)
+                new = decide(alarm)
+                args = (*_key(ref), segment, report_id, ref.model_type, *_report_args(new), who, now)
+                written = await connection.fetchrow(
+                    self._queries["record_report"],
+                    *(*args, detector(segment), alarm.version, check.to_json(new.state)),
+                    check.to_json_array(new.alerts),
+                )
+                assert written is not None
+                if written["inserted"] or written["is_there"]:
+                    stored = await connection.fetchrow(self._queries["fetch_report"], *_key(ref), segment, report_id)
+                    assert stored is not None
+                    return _read_report(stored), bool(written["inserted"])
+            raise ConflictError("other checks of this deployment kept coming first; repeat the call")
+
+        return await self._executor.run(read_decide_write, repeatable=repeatable)
+
+    async def restart_alarm(self, ref: ModelRef, now: datetime, *, segment: str = "") -> None:
+        """Put what windows have added up to back to zero."""
+        await self._executor.fetchrow(self._queries["restart_alarm"], *_key(ref), detector(segment), now)
+
+    async def fetch_newest_report(self, ref: ModelRef, *, segment: str = "") -> StoredReport | None:
+        """The verdict on the newest window; None where there is none."""
+        row = await self._executor.fetchrow(self._queries["fetch_newest_report"], *_key(ref), _segment(segment))
+        return None if row is None else _read_report(row)
+
+    async def list_reports(
+        self,
+        ref: ModelRef,
+        *,
+        since: datetime,
+        until: datetime,
+        segment: str = "",
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[StoredReport]:
+        """The verdicts on windows that end within [since, until), newest first."""
+        period = check.as_timestamp(since, "since"), check.as_timestamp(until, "until")
+        before = read_cursor(cursor, parse_timestamp, UUID) or NEWEST
+        rows = await self._executor.fetch(
+            self._queries["list_reports"], *_key(ref), _segment(segment), *period, *before, as_limit(limit) + 1
+        )
+        return make_page([_read_report(row) for row in rows], limit, lambda each: (each.window_end, each.id))
+
+
+def detector(segment: str) -> str:
+    """The name of a segment's alarm in ``model_drift_state``."""
+    return f"data:{segment}" if segment else "data"
+
+
+def _segment(segment: str) -> str:
+    return segment if segment == "" else check.as_text(segment, "segment", max_length=200)
+
+
+def _key(ref: ModelRef) -> tuple[UUID, int, UUID]:
+    as_ref(ref)
+    return ref.model_id, ref.model_version, ref.machine_id
+
+
+def _read_alarm(row: Row) -> StoredAlarm:
+    return StoredAlarm(
+        reference_id=check.as_uuid(row["reference_id"], "reference_id"),
+        version=row["version"],
+        state=json_object(row["state"]),
+        is_alerted=row["is_alerted"],
+    )
+
+
+_FINDINGS = ("verdict", "drift_detected", "pvalue", "n_reference", "n_current", "n_columns", "n_drifted")
+
+
+def _report_args(new: NewReport) -> tuple[object, ...]:
+    found = tuple(new.findings[name] for name in _FINDINGS)
+    alarm = (new.alarm_value, new.alarm_limit)
+    return (new.reference_id, new.window_start, new.window_end, *found, *alarm, check.to_json(new.report))
+
+
+def _read_report(row: Row) -> StoredReport:
+    return StoredReport(
+        id=check.as_uuid(row["id"], "id"),
+        ref=ModelRef(
+            model_id=row["model_id"],
+            model_type=row["model_type"],
+            model_version=row["model_version"],
+            machine_id=row["machine_id"],
+        ),
+        segment=row["segment"],
+        reference_id=check.as_uuid(row["reference_id"], "reference_id"),
+        window_start=row["window_start"],
+        window_end=row["window_end"],
+        alarm_value=row["alarm_value"],
+        alarm_limit=row["alarm_limit"],
+        report=cast(Mapping[str, Any], json_object(row["report"])),
+        created_by=row["created_by"],
+        created_at=row["created_at"],
+    )
