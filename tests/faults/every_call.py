@@ -24,9 +24,9 @@ from model_perf import (
     Page,
     StorageError,
 )
-from model_perf.repos import ABTestRepo, AlertRepo, MetricsRepo, TrainingRepo
+from model_perf.repos import ABTestRepo, AlertRepo, DriftRepo, MetricsRepo, TrainingRepo
 
-CLASSES: Sequence[type] = (ModelPerformanceTracker, MetricsRepo, TrainingRepo, ABTestRepo, AlertRepo)
+CLASSES: Sequence[type] = (ModelPerformanceTracker, MetricsRepo, TrainingRepo, ABTestRepo, AlertRepo, DriftRepo)
 NOT_ON_A_HOSTS_POOL = {"ModelPerformanceTracker.close"}
 REF = make_ref()
 MACHINE = REF.machine_id
@@ -40,6 +40,7 @@ async def make_every_call(tracker: ModelPerformanceTracker) -> None:
     await pass_through_training(tracker)
     await pass_through_ab_tests(tracker)
     await pass_through_alerts(tracker)
+    await pass_through_data_drift(tracker)
     await tracker.check_schema()
     # Bound it refuses, for it runs transactions of its own.
     with pytest.raises((NotFoundError, StorageError)):
@@ -151,6 +152,23 @@ async def pass_through_alerts(tracker: ModelPerformanceTracker) -> None:
         await tracker.alerts.open_or_repeat(REF, alert_type=kind, severity="warning", message="look")
 
 
+async def pass_through_data_drift(tracker: ModelPerformanceTracker) -> None:
+    rng = np.random.default_rng(1)
+    await tracker.set_reference(REF, {"load": rng.normal(size=1000)}, created_by="host")
+    for day, shift in enumerate((0.0, 2.0)):
+        start = START + timedelta(days=day)
+        await tracker.check_data_drift(
+            REF,
+            {"load": rng.normal(shift, 1.0, 200)},
+            check_id=make_id(f"check {day}"),
+            window_start=start,
+            window_end=start + timedelta(days=1),
+        )
+    (alert,) = [alert for alert in await tracker.active_alerts() if alert.alert_type == "data_drift"]
+    await tracker.resolve_alert(alert.id)
+    assert (await tracker.drift.fetch_reference(REF)).profile
+
+
 async def read_everything(tracker: ModelPerformanceTracker) -> dict[str, Any]:
     """The answers of all calls that read, page by page where there are pages."""
     metrics, training, tests, alerts = tracker.metrics, tracker.training, tracker.ab_tests, tracker.alerts
@@ -171,6 +189,8 @@ async def read_everything(tracker: ModelPerformanceTracker) -> dict[str, Any]:
         "names": await tracker.machine_names([MACHINE]),
         "version": await tracker.find_model(REF.model_id, model_type="baseline", machine_id=MACHINE),
         "duration": await training.fetch_usual_duration("baseline", MACHINE),
+        "data": await tracker.drift.fetch_newest_report(REF),
+        "reports": await _pages(lambda cursor: tracker.drift.list_reports(REF, **period, limit=1, cursor=cursor)),
         "slots": await _pages(lambda cursor: metrics.list_latest(limit=1, cursor=cursor)),
         "deployments": await _pages(lambda cursor: metrics.list_models(limit=2, cursor=cursor)),
         "runs": await _pages(lambda cursor: training.list_runs(limit=1, cursor=cursor)),

@@ -58,7 +58,7 @@ async def test_migrate_makes_the_tables_and_views(connection: asyncpg.Connection
     assert await migrate(connection, schema) == VERSIONS
     assert await relations(connection, schema) == {
         *("models", "model_performance_metrics", "model_drift_state", "model_training_history"),
-        *("model_ab_tests", "model_alerts", "schema_migrations"),
+        *("model_ab_tests", "model_alerts", "model_reference_profiles", "model_drift_reports", "schema_migrations"),
         *("v_latest_model_performance", "v_active_ab_tests", "v_unresolved_model_alerts"),
     }
 
@@ -162,7 +162,7 @@ async def test_upgrade_from_each_version_equals_a_fresh_install(connection: asyn
         later = [migration for migration in load_migrations() if migration.version > version]
         for migration in later:
             script = script.replace(migration.render(schema).strip(), "")
-            script = "\n".join(line for line in script.split("\n\n") if f"VALUES ({migration.version}," not in line)
+            script = "\n\n".join(part for part in script.split("\n\n") if f"VALUES ({migration.version}," not in part)
         await connection.execute(script)
         assert await migrate(connection, schema) == tuple(migration.version for migration in later)
         assert [tuple(map(str, row)) for row in await connection.fetch(CATALOGUE, schema)] == fresh

@@ -89,6 +89,7 @@ class CategoricalProfile:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> CategoricalProfile:
+        """The profile that `to_dict` wrote."""
         buckets = None if data["buckets"] is None else unpack(data["buckets"])
         stretches = None if data["stretches"] is None else Stretches.from_dict(data["stretches"])
         return cls(**{**data, "buckets": buckets, "stretches": stretches})

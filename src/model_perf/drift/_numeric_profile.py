@@ -155,6 +155,7 @@ class NumericProfile:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> NumericProfile:
+        """The profile that `to_dict` wrote."""
         knots = None
         if data["knots"] is not None:
             low, high = data["range"]
