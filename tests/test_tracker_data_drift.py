@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,7 @@ from tests.factories import START, make_id, make_ref
 
 from model_perf import (
     ConflictError,
+    DriftReport,
     InvalidInputError,
     ModelPerformanceTracker,
     MonitoringPolicy,
@@ -227,3 +229,18 @@ async def test_the_policy_sets_what_matters(tracker: ModelPerformanceTracker) ->
     data = make_data(2000, 2, shift=0.25)
     assert (await strict.check_data_drift(REF, data, **window(0))).verdict == "critical"
     assert (await tracker.check_data_drift(REF, data, **window(1))).drift_detected is False
+
+
+async def test_check_drift_shows_both(watched: ModelPerformanceTracker) -> None:
+    """The newest verdict on the input stands beside that on the performance, and does not change it."""
+    assert (await watched.check_drift(REF)).data is None
+    report = await watched.check_data_drift(REF, make_data(500, 3, shift=0.8), **window(0))
+    both = await watched.check_drift(REF)
+    assert both.data == report
+    assert (both.verdict, both.drift_detected) == ("insufficient_data", None)
+    assert (both.drift_type, both.drift_types) == ("data_drift", ("data_drift",))
+    assert DriftReport.from_dict(json.loads(json.dumps(both.to_dict()))) == both
+    await watched.check_data_drift(REF, make_data(500, 4), **window(1))
+    calm = await watched.check_drift(REF)
+    assert calm.data is not None
+    assert (calm.drift_type, calm.data.verdict, calm.data.window_end) == ("insufficient_data", "ok", START + 2 * DAY)

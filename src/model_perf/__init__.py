@@ -48,6 +48,7 @@ from model_perf.tracker import ModelPerformanceTracker
 
 if typing.TYPE_CHECKING:
     from model_perf import stats
+    from model_perf.drift import ColumnCheck, ColumnDrift, DataDriftReport, DatasetProfile
 
 __version__ = "0.1.0"
 
@@ -56,7 +57,11 @@ __all__ = [
     "ABTest",
     "ABTestResult",
     "Alert",
+    "ColumnCheck",
+    "ColumnDrift",
     "ConflictError",
+    "DataDriftReport",
+    "DatasetProfile",
     "DriftReport",
     "Evaluation",
     "FleetEntry",
@@ -100,4 +105,6 @@ def __getattr__(name: str) -> object:
     # Loaded at first use: `import model_perf` needs none of it, and would take a tenth longer.
     if name == "stats":
         return importlib.import_module("model_perf.stats")
+    if name in ("ColumnCheck", "ColumnDrift", "DataDriftReport", "DatasetProfile"):
+        return getattr(drift, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from model_perf import _validation as check
 from model_perf._judging import DATA_ALERT
-from model_perf.drift import DataDriftReport, DriftAlarm, advance_alarm
+from model_perf.drift import DataDriftReport, DriftAlarm, DriftReport, advance_alarm
 from model_perf.errors import ConflictError, InvalidInputError
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import ModelRef, new_id
@@ -104,6 +104,18 @@ def _alert(report: DataDriftReport, ref: ModelRef, segment: str) -> dict[str, ob
 
 
 def read_report(stored: StoredReport) -> DataDriftReport:
-    """The report as it was, with the alarm as it stood after it."""
-    report = DataDriftReport.from_dict(stored.report)
-    return evolve(report, alarm_value=stored.alarm_value, alarm_limit=stored.alarm_limit)
+    """The report as it was, with its window and the alarm as it stood after it."""
+    return evolve(
+        DataDriftReport.from_dict(stored.report),
+        window_start=stored.window_start,
+        window_end=stored.window_end,
+        alarm_value=stored.alarm_value,
+        alarm_limit=stored.alarm_limit,
+    )
+
+
+def join(performance: DriftReport, stored: StoredReport) -> DriftReport:
+    """The verdict on the performance together with the newest one on the data, which does not change it."""
+    data = read_report(stored)
+    types = (*performance.drift_types, *(("data_drift",) if data.drift_detected else ()))
+    return evolve(performance, drift_types=types, data=data)

@@ -578,16 +578,26 @@ class ModelPerformanceTracker:
         return await asyncio.to_thread(find_trend, points, metric, begin, end, self.policy)
 
     async def check_drift(self, ref: ModelRef) -> DriftReport:
-        """The verdict on the newest evaluation of a deployment; it is judged first where that has not been done."""
+        """The verdict on the newest evaluation of a deployment, and beside it the newest one on its input.
+
+        An evaluation that nobody has judged yet is judged first.
+        """
         newest = await self.metrics.fetch_latest(ref)
         if newest is None or newest.ref.model_type != ref.model_type:
             await self.metrics.check_model_type(ref)
-        if newest is None:
-            return DriftReport.without_evaluations(self.policy)
-        if not newest.drift_details:
+        if newest is not None and not newest.drift_details:
             await self.judge(ref)
             newest = await self.metrics.fetch_latest(ref) or newest
-        return DriftReport.from_dict(newest.drift_details)
+        if newest is None:
+            performance = DriftReport.without_evaluations(self.policy)
+        else:
+            performance = DriftReport.from_dict(newest.drift_details)
+        data = await self.drift.fetch_newest_report(ref)
+        if data is None:
+            return performance
+        from model_perf import _data_drift
+
+        return _data_drift.join(performance, data)
 
     async def set_reference(
         self,

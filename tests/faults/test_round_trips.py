@@ -110,7 +110,7 @@ async def test_a_training_run_costs_one_statement_more(far: ModelPerformanceTrac
 
 CALLS: dict[str, tuple[int, Callable[[ModelPerformanceTracker], Awaitable[object]]]] = {
     "active_alerts": (2, lambda tracker: tracker.active_alerts()),
-    "check_drift": (2, lambda tracker: tracker.check_drift(REF)),
+    "check_drift": (4, lambda tracker: tracker.check_drift(REF)),
     "trigger_retraining": (5, lambda tracker: tracker.trigger_retraining(model_type="baseline")),
     "fleet": (2, lambda tracker: tracker.fleet()),
     "summary": (2, lambda tracker: tracker.summary("baseline", REF.machine_id)),

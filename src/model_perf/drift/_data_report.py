@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from attrs import asdict, field, frozen
@@ -119,6 +120,8 @@ class DataDriftReport:
         Of unchanged windows no larger share has any column flagged.
     added_columns : tuple of str
         Of the window; the reference does not have them.
+    window_start, window_end : datetime or None
+        The time of the data, where the tracker kept the report.
     alarm_value, alarm_limit : float or None
         What windows have added up to, and where that opens an alert; the tracker's, None of a single verdict.
     """
@@ -131,6 +134,8 @@ class DataDriftReport:
     pvalue: float | None
     alpha: float
     added_columns: tuple[str, ...] = ()
+    window_start: datetime | None = None
+    window_end: datetime | None = None
     alarm_value: float | None = None
     alarm_limit: float | None = None
 
@@ -164,6 +169,8 @@ class DataDriftReport:
         return asdict(self) | {
             "columns": [_listed(column) for column in self.columns.values()],
             "added_columns": list(self.added_columns),
+            "window_start": None if self.window_start is None else self.window_start.isoformat(),
+            "window_end": None if self.window_end is None else self.window_end.isoformat(),
             "headline": self.headline,
         }
 
@@ -171,11 +178,16 @@ class DataDriftReport:
     def from_dict(cls, data: Mapping[str, Any]) -> DataDriftReport:
         """The report that `to_dict` wrote; keys of newer versions are passed over."""
         columns = [_column_from(column) for column in data["columns"]]
+        plain = ("verdict", "n_reference", "n_current", "rows", "pvalue", "alpha", "alarm_value", "alarm_limit")
+        known: dict[str, Any] = {name: data.get(name) for name in plain}
+        known |= {name: _time(data.get(name)) for name in ("window_start", "window_end")}
         return cls(
-            columns={column.name: column for column in columns},
-            added_columns=tuple(data["added_columns"]),
-            **{name: data[name] for name in ("verdict", "n_reference", "n_current", "rows", "pvalue", "alpha")},
+            columns={column.name: column for column in columns}, added_columns=tuple(data["added_columns"]), **known
         )
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def worst(verdicts: Mapping[str, Verdict] | tuple[Verdict, ...]) -> Verdict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from attrs import NOTHING, fields, frozen
 
@@ -12,6 +12,7 @@ from model_perf.policy import MonitoringPolicy
 from model_perf.records import Verdict
 
 if TYPE_CHECKING:
+    from model_perf.drift._data_report import DataDriftReport
     from model_perf.stats import ConfidenceInterval
 
 Direction = Literal["higher_is_better", "lower_is_better"]
@@ -124,7 +125,7 @@ class DriftReport:
     drift_threshold : float
         The degradation below which nothing is reported.
     drift_types : tuple of str
-        "concept_drift" when the performance has degraded; empty otherwise.
+        "concept_drift" when the performance has degraded, "data_drift" when the input has changed.
     metrics : tuple of MetricCheck
         The deciding one first.
     recommendation : str
@@ -133,6 +134,8 @@ class DriftReport:
     sample_count : int or None
     since : datetime or None
         Since when the performance is degraded: the chart's estimate, else the start of this window.
+    data : DataDriftReport or None
+        The newest verdict on the deployment's input, where there is one; it does not change the verdict.
     notes : tuple of str
         What else to know: metrics without a direction, a late evaluation, an overlap with the training data.
     """
@@ -147,6 +150,7 @@ class DriftReport:
     window_end: datetime | None = None
     sample_count: int | None = None
     since: datetime | None = None
+    data: DataDriftReport | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -159,11 +163,10 @@ class DriftReport:
     @property
     def drift_type(self) -> DriftType:
         """Degraded performance (concept drift) comes before changed input (data drift)."""
-        if self.drift_detected is None:
-            return "insufficient_data"
-        if "concept_drift" in self.drift_types:
-            return "concept_drift"
-        return self.drift_types[0] if self.drift_types else "no_drift"
+        for found in ("concept_drift", "data_drift"):
+            if found in self.drift_types:
+                return cast(DriftType, found)
+        return "insufficient_data" if self.drift_detected is None else "no_drift"
 
     @property
     def worst(self) -> MetricCheck | None:
@@ -193,6 +196,8 @@ class DriftReport:
         for name in ("drift_types", "notes"):
             if name in report:
                 report[name] = list(getattr(self, name))
+        if self.data is not None:
+            report["data"] = self.data.to_dict()
         if self.drift_detected is not None:
             report["drift_detected"] = self.drift_detected
         report["drift_type"] = self.drift_type
@@ -214,6 +219,7 @@ class DriftReport:
             known[name] = tuple(data.get(name, ()))
         for name in ("window_start", "window_end", "since"):
             known[name] = _time(data.get(name))
+        known["data"] = _data_from_json(data.get("data"))
         return cls(**known)
 
 
@@ -260,6 +266,14 @@ def _check_from_json(data: Mapping[str, Any]) -> MetricCheck:
         )
     known["chart_since"] = _time(data.get("chart_since"))
     return MetricCheck(**known)
+
+
+def _data_from_json(data: Mapping[str, Any] | None) -> DataDriftReport | None:
+    if data is None:
+        return None
+    from model_perf.drift._data_report import DataDriftReport
+
+    return DataDriftReport.from_dict(data)
 
 
 def _time(text: str | None) -> datetime | None:

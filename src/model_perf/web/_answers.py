@@ -11,6 +11,9 @@ from model_perf import (
     ABTest,
     ABTestResult,
     Alert,
+    ColumnCheck,
+    ColumnDrift,
+    DataDriftReport,
     DriftReport,
     FleetEntry,
     MetricCheck,
@@ -143,9 +146,52 @@ def drift_check(ref: ModelRef, report: DriftReport) -> schemas.ModelPerfDriftChe
         "window_start": report.window_start,
         "window_end": report.window_end,
         "degraded_since": report.since,
+        "data": None if report.data is None else _data_drift(report.data),
         "sample_count": report.sample_count or 0,
         "sample_count_known": report.sample_count is not None,
         "notes": list(report.notes),
+    }
+
+
+def _data_drift(report: DataDriftReport) -> schemas.ModelPerfDataDrift:
+    return {
+        "verdict": report.verdict,
+        "drift_detected": report.drift_detected is True,
+        "headline": report.headline,
+        "columns": [_column_drift(column) for column in report.columns.values()],
+        "added_columns": list(report.added_columns),
+        "n_reference": report.n_reference,
+        "n_current": report.n_current,
+        "window_start": report.window_start,
+        "window_end": report.window_end,
+        "alarm_value": report.alarm_value,
+        "alarm_limit": report.alarm_limit,
+    }
+
+
+def _column_drift(column: ColumnDrift) -> schemas.ModelPerfColumnDrift:
+    return {
+        "column": column.name,
+        "kind": column.kind,
+        "verdict": column.verdict,
+        "reason": column.reason,
+        "adjusted_pvalue": column.adjusted_pvalue,
+        "checks": [_column_check(check) for check in column.checks],
+    }
+
+
+def _column_check(check: ColumnCheck) -> schemas.ModelPerfColumnCheck:
+    return {
+        "name": check.name,
+        "verdict": check.verdict,
+        "reason": check.reason,
+        "statistic": check.statistic,
+        "effect_size": check.effect_size,
+        "confidence_interval": _interval(check.confidence_interval),
+        "pvalue": check.pvalue,
+        "threshold": check.threshold,
+        "n_reference": check.n_reference,
+        "n_current": check.n_current,
     }
 
 

@@ -150,6 +150,48 @@ class ModelPerfMetricCheck(TypedDict):
     n_missing: int
 
 
+class ModelPerfColumnCheck(TypedDict):
+    """One question about a column of the input, and its answer."""
+
+    name: Literal["type", "absent", "distribution", "missing", "out_of_range", "unseen"]
+    verdict: Verdict
+    reason: str
+    statistic: Annotated[float | None, Field(description="PSI of a distribution; the current share of the others.")]
+    effect_size: Annotated[float | None, Field(description="PSI beyond chance; the difference of the shares.")]
+    confidence_interval: ModelPerfInterval | None
+    pvalue: float | None
+    threshold: float | None
+    n_reference: int
+    n_current: int
+
+
+class ModelPerfColumnDrift(TypedDict):
+    """What was found in one column of the input."""
+
+    column: str
+    kind: Literal["numeric", "categorical", "boolean", "datetime"] | None
+    verdict: Verdict
+    reason: str
+    adjusted_pvalue: float | None
+    checks: Annotated[list[ModelPerfColumnCheck], Field(description="The deciding one first.")]
+
+
+class ModelPerfDataDrift(TypedDict):
+    """The verdict on the newest window of the input."""
+
+    verdict: Verdict
+    drift_detected: Annotated[bool, Field(description="Some column has changed; see verdict for what is unknown.")]
+    headline: str
+    columns: Annotated[list[ModelPerfColumnDrift], Field(description="The furthest past their thresholds first.")]
+    added_columns: list[str]
+    n_reference: int
+    n_current: int
+    window_start: datetime | None
+    window_end: datetime | None
+    alarm_value: Annotated[float | None, Field(description="An alert is opened at alarm_limit.")]
+    alarm_limit: float | None
+
+
 class ModelPerfDriftCheck(TypedDict):
     """The verdict on the newest evaluation of a deployment."""
 
@@ -171,6 +213,7 @@ class ModelPerfDriftCheck(TypedDict):
     window_start: datetime | None
     window_end: datetime | None
     degraded_since: datetime | None
+    data: Annotated[ModelPerfDataDrift | None, Field(description="null = the input was never checked.")]
     sample_count: SampleCount
     sample_count_known: bool
     notes: list[str]
