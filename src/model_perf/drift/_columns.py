@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
@@ -32,15 +32,15 @@ class Column:
     present : array, shape (n - missing,)
         float64, int64 or uint64 of a numeric column, int64 microseconds since 1970 (UTC) of a datetime, text (as
         objects) of a categorical one, bool of a boolean.
-    positions : array of int or None
-        Rows of what is present; None = all.
+    is_present : array of bool, shape (n,), or None
+        None = all rows.
     n : int
         Rows.
     """
 
     kind: Kind | None
     present: NDArray[Any]
-    positions: NDArray[np.intp] | None
+    is_present: NDArray[np.bool_] | None
     n: int
 
     @property
@@ -58,7 +58,7 @@ def read_column(values: object, name: str) -> Column:
         More than one dimension, complex numbers, values of several kinds, times with and without a zone.
     """
     masked = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
-    array = values.data if isinstance(values, np.ma.MaskedArray) else np.asarray(values)
+    array = values.data if isinstance(values, np.ma.MaskedArray) else _as_array(values)
     if array.ndim != 1:
         raise InvalidInputError(name, f"has {array.ndim} dimensions; give a column, one value per row")
     reader = _READERS.get(array.dtype.kind)
@@ -68,10 +68,24 @@ def read_column(values: object, name: str) -> Column:
     if masked is not None:
         gone = masked if gone is None else gone | masked
     if gone is None or not gone.any():
-        return Column(kind=kind if array.size else None, present=converted, positions=None, n=array.size)
-    positions = np.flatnonzero(~gone)
-    present = converted[positions]
-    return Column(kind=kind if positions.size else None, present=present, positions=positions, n=array.size)
+        return Column(kind=kind if array.size else None, present=converted, is_present=None, n=array.size)
+    is_present = ~gone
+    present = converted[is_present]
+    return Column(kind=kind if present.size else None, present=present, is_present=is_present, n=array.size)
+
+
+def _as_array(values: object) -> NDArray[Any]:
+    """As numpy has it, but where that loses something.
+
+    Of a list with text in it numpy makes text of NaN and of numbers, too; of pandas' whole numbers floats, where some
+    are missing.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind == "f" and getattr(getattr(values, "dtype", None), "kind", "f") in "iu":
+        return np.asarray(values, dtype=object)
+    if array.dtype.kind in "US" and array.ndim == 1 and isinstance(values, list | tuple):
+        return np.array(values, dtype=object)
+    return array
 
 
 _Read: TypeAlias = tuple[Kind | None, NDArray[Any], NDArray[np.bool_] | None]
@@ -106,6 +120,11 @@ def _read_text(array: NDArray[Any], name: str) -> _Read:
     return "categorical", array.astype(object), None
 
 
+def _read_strings(array: NDArray[Any], name: str) -> _Read:
+    """Of numpy's own type for text of any length, whose missing value may be NaN or None."""
+    return _read_objects(array.astype(object), name)
+
+
 def _read_objects(array: NDArray[Any], name: str) -> _Read:
     gone = np.fromiter((_is_missing(value) for value in array), np.bool_, array.size)
     present = array[~gone]
@@ -123,12 +142,14 @@ def _read_objects(array: NDArray[Any], name: str) -> _Read:
 
 _READERS: dict[str, Callable[[NDArray[Any], str], _Read]] = {
     "b": _read_booleans, "i": _read_integers, "u": _read_integers, "f": _read_floats, "M": _read_times,
-    "m": _read_times, "U": _read_text, "S": _read_text, "O": _read_objects,
+    "m": _read_times, "U": _read_text, "S": _read_text, "T": _read_strings, "O": _read_objects,
 }  # fmt: skip
 
 
 def _is_missing(value: object) -> bool:
-    if isinstance(value, float | np.floating | Decimal):
+    if isinstance(value, Decimal):
+        return value.is_nan()  # a signalling NaN cannot be compared
+    if isinstance(value, float | np.floating):
         return bool(value != value)
     return type(value).__name__ in _NO_VALUE or (isinstance(value, np.datetime64 | np.timedelta64) and np.isnat(value))
 
@@ -136,11 +157,11 @@ def _is_missing(value: object) -> bool:
 def _kind_of(kind: type, name: str) -> Kind:
     if issubclass(kind, bool | np.bool_):
         return "boolean"
-    if issubclass(kind, int | float | Decimal | np.integer | np.floating):
+    if issubclass(kind, int | float | Decimal | np.integer | np.floating | timedelta | np.timedelta64):
         return "numeric"
     if issubclass(kind, date | np.datetime64):  # a datetime is a date
         return "datetime"
-    if issubclass(kind, str):
+    if issubclass(kind, str | bytes):
         return "categorical"
     raise InvalidInputError(name, f"holds values of type {kind.__name__}; give numbers, text, truth values or times")
 
@@ -150,6 +171,11 @@ def _objects_as_booleans(present: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def _objects_as_numbers(present: NDArray[Any], name: str) -> NDArray[Any]:
+    are_spans = {isinstance(value, timedelta | np.timedelta64) for value in present}
+    if len(are_spans) > 1:
+        raise InvalidInputError(name, "holds spans of time and plain numbers; give one kind")
+    if are_spans == {True}:
+        return present.astype("m8[us]").view(np.int64)
     if all(isinstance(value, int | np.integer) for value in present):
         low, high = min(map(int, present)), max(map(int, present))
         if _INT64[0] <= low and high <= _INT64[1]:
@@ -179,6 +205,11 @@ def _microseconds(present: NDArray[Any], name: str) -> Iterable[int]:
 
 
 def _objects_as_text(present: NDArray[Any], name: str) -> NDArray[Any]:
+    are_bytes = {isinstance(value, bytes) for value in present}
+    if len(are_bytes) > 1:
+        raise InvalidInputError(name, "holds bytes and text; give one kind")
+    if are_bytes == {True}:
+        return np.array([value.decode("utf-8", "backslashreplace") for value in present], dtype=object)
     return present
 
 

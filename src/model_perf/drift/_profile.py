@@ -183,7 +183,7 @@ def _count(values: Column, stretch: NDArray[np.intp] | None) -> ColumnProfile:
     if stretch is None or not values.n:
         return counted
     n_rows = np.bincount(stretch)
-    of_present = stretch if values.positions is None else stretch[values.positions]
+    of_present = stretch if values.is_present is None else stretch[values.is_present]
     missing = n_rows - np.bincount(of_present, minlength=n_rows.size)
     if isinstance(counted, CategoricalProfile):
         return evolve(counted, stretches=stretches_of_names(values.present, of_present, missing, counted))
