@@ -14,11 +14,26 @@ _MEND = "give a mapping of names to arrays, or a dataframe of pandas, polars or 
 
 def read_columns(data: Any) -> dict[str, Any]:
     """The columns by name, as arrays or sequences."""
-    columns = dict(data) if isinstance(data, Mapping) else _read_frame(data)
+    columns = _read_mapping(data) if isinstance(data, Mapping) else _read_frame(data)
     for name in columns:
         if not isinstance(name, str):
             raise InvalidInputError("data", f"has a column named {name!r}; give names as text")
     return columns
+
+
+def _read_mapping(data: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Series, too, as a dataframe's: as an array polars' whole numbers with nulls are floats."""
+    if all(isinstance(values, np.ndarray | list | tuple) for values in data.values()):
+        return dict(data)
+    try:
+        import narwhals.stable.v1 as nw
+    except ImportError:
+        return dict(data)
+    series = {name: nw.from_native(values, series_only=True, strict=False) for name, values in data.items()}
+    return {
+        name: _read_series(values, str(name), nw) if isinstance(values, nw.Series) else values
+        for name, values in series.items()
+    }
 
 
 def _read_frame(data: Any) -> dict[str, Any]:
@@ -30,7 +45,12 @@ def _read_frame(data: Any) -> dict[str, Any]:
         frame = nw.from_native(data, eager_only=True)
     except TypeError:
         raise InvalidInputError("data", f"is a {type(data).__name__}; {_MEND}") from None
-    return {str(name): _read_series(frame[name], str(name), nw) for name in frame.columns}
+    except ValueError as refused:  # columns of one name
+        raise InvalidInputError("data", str(refused)) from None
+    # Numbers as names would be taken for rows by frame[name].
+    return dict(
+        zip(map(str, frame.columns), (_read_series(each, each.name, nw) for each in frame.iter_columns()), strict=True)
+    )
 
 
 def _read_series(series: Any, name: str, nw: Any) -> Any:
@@ -46,10 +66,28 @@ def _read_series(series: Any, name: str, nw: Any) -> Any:
         return _masked(series, False)
     if kind == nw.Datetime or kind == nw.Date:
         times = series.cast(nw.Datetime("us")) if kind == nw.Date else series
-        return _masked(times.dt.timestamp("us"), 0).view("M8[us]")
-    if kind in (nw.String, nw.Categorical, nw.Enum, nw.Object):
-        return np.array(series.to_list(), dtype=object)
+        return _microseconds(times, times.drop_nulls().dt.timestamp("us"), "M8[us]")
+    if kind == nw.Duration:
+        return _microseconds(series, series.drop_nulls().dt.total_microseconds(), "m8[us]")
+    if kind in (nw.Categorical, nw.Enum):  # by decision of whoever made them, whatever their names are
+        series = series.cast(nw.String)
+    if kind in (nw.String, nw.Categorical, nw.Enum, nw.Object) or series.is_null().all():
+        return _as_objects(series.to_list())
     raise InvalidInputError(name, f"holds {kind}; give numbers, text, truth values or times")
+
+
+def _as_objects(values: list[Any]) -> Any:
+    """Lists among them stay values, which are refused later."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def _microseconds(series: Any, present: Any, kind: str) -> Any:
+    """Of *series* what is *present*, as counts; nulls among them would make floats of pandas' counts."""
+    array = np.full(len(series), "NaT", kind)
+    array[~np.asarray(series.is_null().to_numpy(), np.bool_)] = present.to_numpy().astype(np.int64).view(kind)
+    return array
 
 
 def _masked(series: Any, filler: object) -> Any:
