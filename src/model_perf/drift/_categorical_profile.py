@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, cast
 
@@ -31,14 +31,13 @@ class CategoricalProfile:
     n, missing : int
         Values, and rows without one.
     names : mapping of str to int, or None
-        Counts by name; None where there were more than 10,000.
+        Counts by name, in the names' order; None where there were more than 10,000.
     buckets : array of int, shape (256,), or None
         Counts by the hash of the name, where names are not kept.
     n_names : int or None
         Distinct names; None where profiles without names were added up.
     stretches : Stretches or None
-        Of time-ordered rows, where this is a reference; cells are the names in their order, or the buckets of more
-        than 256.
+        Of time-ordered rows, where this is a reference; cells are the sorted names, or the buckets of more than 256.
     """
 
     kind: Kind
@@ -69,7 +68,7 @@ class CategoricalProfile:
             joined.update(other.names)
             return count_names(joined, self.kind, missing)
         buckets = self.as_buckets() + other.as_buckets()
-        return evolve(self, n=n, missing=missing, names=None, buckets=buckets, n_names=None)
+        return evolve(self, n=n, missing=missing, names=None, buckets=buckets, n_names=None, stretches=None)
 
     def as_buckets(self) -> Counts:
         """Counts by the hash of the name, shape (256,)."""
@@ -102,7 +101,7 @@ def count_names(counted: Mapping[str, int], kind: Kind, missing: int) -> Categor
         kind=kind,
         n=n,
         missing=missing,
-        names=dict(counted) if few else None,
+        names=dict(sorted(counted.items())) if few else None,
         buckets=None if few else _by_bucket(counted),
         n_names=len(counted),
     )
@@ -123,9 +122,9 @@ def stretches_of_names(
     """Counts of each stretch of rows, by name or by bucket; *stretch* is the one that each value lies in."""
     texts = ["true" if value is True else "false" if value is False else str(value) for value in values.tolist()]
     if counted.names is not None and len(counted.names) <= N_BUCKETS:
-        cell_of = {name: cell for cell, name in enumerate(counted.names)}
+        cell_of = {name: cell for cell, name in enumerate(sorted(counted.names))}
     else:
-        cell_of = {name: _bucket(name) for name in set(texts)}
+        cell_of = {name: bucket_of(name) for name in set(texts)}
     cells = np.fromiter((cell_of[text] for text in texts), np.intp, len(texts))
     n_cells = len(cell_of) if counted.names is not None and len(counted.names) <= N_BUCKETS else N_BUCKETS
     return Stretches(
@@ -137,19 +136,20 @@ def stretches_of_names(
 
 def _by_bucket(counted: Mapping[str, int]) -> Counts:
     buckets = np.zeros(N_BUCKETS, np.int64)
-    np.add.at(buckets, [_bucket(name) for name in counted], list(counted.values()))
+    np.add.at(buckets, [bucket_of(name) for name in counted], list(counted.values()))
     return buckets
 
 
-def _bucket(name: str) -> int:
+def bucket_of(name: str) -> int:
+    """The same for everybody who ever profiles the name."""
     return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=1).digest()[0]
 
 
-def aligned(reference: CategoricalProfile, current: CategoricalProfile) -> tuple[Counts, Counts, Iterable[str] | None]:
-    """Counts of both on the same cells, and the names of the cells where names are kept."""
+def aligned(reference: CategoricalProfile, current: CategoricalProfile) -> tuple[Counts, Counts]:
+    """Counts of both on the same cells."""
     if reference.names is None or current.names is None:
-        return reference.as_buckets(), current.as_buckets(), None
-    names = list(dict.fromkeys([*reference.names, *current.names]))
+        return reference.as_buckets(), current.as_buckets()
+    names = sorted(reference.names.keys() | current.names.keys())
     of_reference = np.array([reference.names.get(name, 0) for name in names], np.int64)
     of_current = np.array([current.names.get(name, 0) for name in names], np.int64)
-    return of_reference, of_current, names
+    return of_reference, of_current

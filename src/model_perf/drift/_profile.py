@@ -15,7 +15,8 @@ from model_perf import _validation as check
 from model_perf.drift._categorical_profile import CategoricalProfile, count_values, stretches_of_names
 from model_perf.drift._columns import Column, read_column
 from model_perf.drift._frames import read_columns
-from model_perf.drift._numeric_profile import NumericProfile, choose_knots, count_numbers, stretches_of_numbers
+from model_perf.drift._knots import Knots, choose_knots
+from model_perf.drift._numeric_profile import NumericProfile, count_numbers, stretches_of_numbers
 from model_perf.errors import InvalidInputError, SchemaError
 
 ColumnProfile: TypeAlias = NumericProfile | CategoricalProfile
@@ -102,11 +103,11 @@ class DatasetProfile:
         """The profile that `to_bytes` wrote."""
         if data[:4] != _MAGIC:
             raise InvalidInputError("data", "is not a profile of model_perf; give what to_bytes() returned")
-        if data[4] != _VERSION:
+        if data[4:5] not in (b"", bytes([_VERSION])):
             raise SchemaError(f"a profile of version {data[4]} is not one of this model_perf; upgrade it")
         try:
             return cls.from_dict(json.loads(decompress(data[5:])))
-        except (error, ValueError, KeyError) as damage:
+        except (error, ValueError, TypeError, LookupError, AttributeError) as damage:
             raise InvalidInputError("data", f"is damaged ({damage})") from None
 
 
@@ -139,30 +140,23 @@ def profile(
     """
     how: Rows = rows or ("independent" if timestamps is None else "time_ordered")
     check.as_choice(how, "rows", ("independent", "time_ordered"))
-    given = read_columns(data)
-    values = {name: read_column(column, name) for name, column in given.items()}
-    n_rows = _common_length(values)
-    if reference is not None:
-        return DatasetProfile(
-            n_rows=n_rows,
-            rows=how,
-            columns={
-                name: _count_on(values[name], column) for name, column in reference.columns.items() if name in values
-            },
-            added=tuple(name for name in values if name not in reference.columns),
-        )
-    stretch = _stretches(n_rows, timestamps) if how == "time_ordered" else None
-    columns = {name: _count(column, stretch) for name, column in values.items()}
-    return DatasetProfile(n_rows=n_rows, rows=how, columns=columns)
-
-
-def _common_length(values: Mapping[str, Column]) -> int:
-    lengths = {name: column.n for name, column in values.items()}
-    first = next(iter(lengths.values()), 0)
-    for name, length in lengths.items():
-        if length != first:
-            raise InvalidInputError(name, f"has {length} rows, {next(iter(lengths))!r} has {first}; give one per row")
-    return first
+    known = None if reference is None else reference.columns
+    counted, added, stretch, first = {}, [], None, ("", 0)
+    # One column at a time: what numpy makes of a column is not kept beside the others.
+    for i, (name, given) in enumerate(read_columns(data).items()):
+        values = read_column(given, name)
+        if i == 0:
+            first = (name, values.n)
+            stretch = _stretches(values.n, timestamps) if how == "time_ordered" and known is None else None
+        if values.n != first[1]:
+            raise InvalidInputError(name, f"has {values.n} rows, {first[0]!r} has {first[1]}; give one per row")
+        if known is None:
+            counted[name] = _count(values, stretch)
+        elif name in known:
+            counted[name] = _count_on(values, known[name])
+        else:
+            added.append(name)
+    return DatasetProfile(n_rows=first[1], rows=how, columns=counted, added=tuple(added))
 
 
 def _stretches(n_rows: int, timestamps: ArrayLike | None) -> NDArray[np.intp]:
@@ -206,11 +200,19 @@ def _count_on(values: Column, reference: ColumnProfile) -> ColumnProfile:
 
 
 def _add(name: str, a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:
+    if b.kind is None and a.kind is not None:
+        a, b = b, a
+    if a.kind is None and a.n == 0 and (b.kind is None or isinstance(b, CategoricalProfile) or b.is_on(_knots(a))):
+        return evolve(b, missing=a.missing + b.missing, stretches=None)
     if isinstance(a, NumericProfile) and isinstance(b, NumericProfile):
         return a + b
     if isinstance(a, CategoricalProfile) and isinstance(b, CategoricalProfile):
         return a + b
     raise InvalidInputError("other", f"has a {b.kind} column {name!r}, not a {a.kind} one")
+
+
+def _knots(column: ColumnProfile) -> Knots | None:
+    return column.knots if isinstance(column, NumericProfile) else None
 
 
 def _column_from_dict(data: Mapping[str, Any]) -> ColumnProfile:

@@ -35,25 +35,16 @@ class Stretches:
         """Rows of all stretches."""
         return int(self.cells.sum() + self.missing.sum())
 
-    def joined(self, length: float) -> Stretches:
-        """The same rows in fewer stretches, each of about *length* rows; a rest at the end is left out."""
-        n = len(self.missing)
-        together = max(1, round(length * n / self.n_rows)) if self.n_rows else 1
-        kept = n // together
+    def joined(self, length: int) -> Stretches:
+        """The same rows in as many stretches of about the same length as have *length* rows each."""
+        n_given = len(self.missing)
+        n_wanted = min(n_given, self.n_rows // max(1, length))
+        starts = np.arange(n_wanted) * n_given // max(1, n_wanted)
 
         def add(counts: Counts) -> Counts:
-            shape = (kept, together, *counts.shape[1:])
-            return np.asarray(counts[: kept * together].reshape(shape).sum(axis=1))
+            return np.add.reduceat(counts, starts, axis=0) if n_wanted else counts[:0]
 
         return Stretches(cells=add(self.cells), missing=add(self.missing), out_of_range=add(self.out_of_range))
-
-    def __add__(self, other: Stretches) -> Stretches:
-        """Of rows that follow."""
-        return Stretches(
-            cells=np.concatenate([self.cells, other.cells]),
-            missing=np.concatenate([self.missing, other.missing]),
-            out_of_range=np.concatenate([self.out_of_range, other.out_of_range]),
-        )
 
     def to_dict(self) -> dict[str, object]:
         return {name: pack(getattr(self, name)) for name in ("cells", "missing", "out_of_range")}
@@ -61,6 +52,10 @@ class Stretches:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Stretches:
         return cls(**{name: unpack(array) for name, array in data.items()})
+
+
+_NONE = np.zeros(0, np.int64)
+NO_STRETCHES = Stretches(cells=np.zeros((0, 1), np.int64), missing=_NONE, out_of_range=_NONE)
 
 
 def count_stretches(cells: NDArray[np.intp], n_cells: int, stretch: NDArray[np.intp], n_stretches: int) -> Counts:
