@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import ArrayLike
 
+from model_perf.drift._answers import Answer
 from model_perf.drift._benjamini_hochberg import benjamini_hochberg_of
-from model_perf.drift._column_checks import Answer, ask_categorical, ask_numeric
+from model_perf.drift._column_checks import ask_categorical, ask_empty, ask_numeric
 from model_perf.drift._data_report import ColumnCheck, ColumnDrift, DataDriftReport, worst
 from model_perf.drift._numeric_profile import NumericProfile
 from model_perf.drift._profile import ColumnProfile, DatasetProfile, profile
@@ -37,11 +38,11 @@ class _Column:
 
 @frozen(kw_only=True)
 class _Rule:
-    """What decides: p-values up to the cutoff, among so many columns."""
+    """What decides: p-values up to the level, that of Benjamini and Hochberg for as many columns as they reject."""
 
     policy: MonitoringPolicy
     n_columns: int
-    cutoff: float
+    level: float
 
 
 def check_data_drift(
@@ -81,12 +82,14 @@ def check_data_drift(
     ('1 of 2 columns have drifted', 'critical', 'ok')
     """
     window = current if isinstance(current, DatasetProfile) else profile(current, reference=reference)
-    asked = [_ask(name, column, window, policy) for name, column in reference.columns.items()]
+    asked = [_ask(name, reference, window, policy) for name in reference.columns]
     tested = [column for column in asked if column.tested]
     raw = [_column_pvalue(column, policy) for column in tested]
     adjusted = benjamini_hochberg_of(raw)
-    cutoff = max((p for p, q in zip(raw, adjusted, strict=True) if q <= policy.alpha), default=-1.0)
-    rule = _Rule(policy=policy, n_columns=len(tested), cutoff=cutoff)
+    rejected = [p for p, q in zip(raw, adjusted, strict=True) if q <= policy.alpha]
+    # Not only the p-values found: of a column that has drifted every check below the level has found something.
+    level = max([policy.alpha * len(rejected) / len(tested), *rejected]) if rejected else 0.0
+    rule = _Rule(policy=policy, n_columns=len(tested), level=level)
     found = {column.name: (p, q) for column, p, q in zip(tested, raw, adjusted, strict=True)}
     columns = [_judge(column, found.get(column.name, (None, None)), rule) for column in asked]
     columns.sort(key=lambda column: (-_excess(column), column.name))
@@ -102,22 +105,25 @@ def check_data_drift(
     )
 
 
-def _ask(name: str, reference: ColumnProfile, window: DatasetProfile, policy: MonitoringPolicy) -> _Column:
-    current = window.columns.get(name)
+def _ask(name: str, whole: DatasetProfile, window: DatasetProfile, policy: MonitoringPolicy) -> _Column:
+    reference, current = whole.columns[name], window.columns.get(name)
     if current is None:
+        if name in window.added:
+            raise InvalidInputError("current", f"was counted without {name!r}; profile it with this reference")
         said = "the window does not have the column"
         return _Column(name=name, profile=reference, answers=[Answer(name="absent", reason=said)])
     if None not in (reference.kind, current.kind) and reference.kind != current.kind:
         said = f"{current.kind} values, where the reference has {reference.kind} ones"
         return _Column(name=name, profile=reference, answers=[Answer(name="type", reason=said)])
+    in_time_order = whole.rows == "time_ordered"
     if isinstance(reference, NumericProfile) and isinstance(current, NumericProfile):
         if not current.is_on(reference.knots):
             raise InvalidInputError("current", f"counts {name!r} on other edges; profile it with this reference")
-        answers = ask_numeric(reference, current, policy.alpha)
+        answers = ask_numeric(reference, current, policy.alpha, in_time_order=in_time_order)
     elif not isinstance(reference, NumericProfile) and not isinstance(current, NumericProfile):
-        answers = ask_categorical(reference, current, policy.alpha)
-    else:  # one of them holds nothing
-        answers = [Answer(name="distribution", reason="the reference has no value", is_unknown=True)]
+        answers = ask_categorical(reference, current, policy.alpha, in_time_order=in_time_order)
+    else:
+        answers = ask_empty(reference, current, policy.alpha, in_time_order=in_time_order)
     return _Column(name=name, profile=reference, answers=answers)
 
 
@@ -145,7 +151,9 @@ def _threshold(answer: Answer, policy: MonitoringPolicy) -> float:
 
 
 def _judge(column: _Column, pvalues: tuple[float | None, float | None], rule: _Rule) -> ColumnDrift:
-    checks = [_judge_check(answer, len(column.tested), rule) for answer in column.answers]
+    has_drifted = pvalues[1] is not None and pvalues[1] <= rule.policy.alpha
+    own = rule if has_drifted else evolve(rule, level=0.0)
+    checks = [_judge_check(answer, len(column.tested), own) for answer in column.answers]
     checks.sort(key=lambda check: (-_RANK[check.verdict], -check.excess))
     return ColumnDrift(
         name=column.name,
@@ -186,7 +194,7 @@ def _verdict(answer: Answer, filtered: float | None, n_checks: int, rule: _Rule)
     if filtered is None:
         return ("insufficient_data" if answer.is_unknown else "not_judged"), answer.reason
     said, policy = f"{_effect(answer)}, p = {answer.pvalue:.2g}", rule.policy
-    if _times(n_checks, filtered) <= rule.cutoff:
+    if _times(n_checks, filtered) <= rule.level:
         is_large = answer.name == "distribution" and (answer.effect_size or 0.0) >= policy.drift_critical
         return ("critical" if is_large else "warning"), said
     if answer.name == "distribution":
