@@ -258,7 +258,7 @@ def victoria() -> dict[str, Any]:
 
 @pytest.mark.parametrize(("rows", "calm", "winter"), [("time_ordered", 0, 10), ("independent", 11, 17)])
 def test_victoria(rows: Any, calm: int, winter: int) -> None:
-    """February to April against its twelve weeks: none is flagged in time order; of the 17 after them ten are colder."""
+    """February to April against its twelve weeks: none is flagged in time order; of 17 later ones ten are colder."""
     year = victoria()
 
     def part(begin: int, end: int) -> dict[str, Any]:
