@@ -205,6 +205,8 @@ def public_members(cls: type) -> set[str]:
         *(results.RecordedEvaluation, results.RetrainingTrigger, results.Trend, results.VersionTrend),
         *(results.ABTestResult, repos.Page, repos.Point, repos.RecordedBatch, model_perf.stats.MetricTrend),
         *(model_perf.drift.MetricCheck, model_perf.SchemaStatus, model_perf.HostDirectory, repos.FleetEntry),
+        *(model_perf.drift.DatasetProfile, model_perf.drift.NumericProfile, model_perf.drift.CategoricalProfile),
+        *(model_perf.drift.DataDriftReport, model_perf.drift.ColumnDrift, model_perf.drift.ColumnCheck),
         *(repos.SlotVersion, results.SlotSummary, results.ImportReport, results.TableImport, results.RejectedRow),
     ],
 )

@@ -199,3 +199,14 @@ def test_shares_in_time_order_have_wider_intervals(most_often: Bound) -> None:
         assert interval is not None
         missed += not interval.low <= 0.0 <= interval.high
     assert missed <= most_often(0.15, runs)
+
+
+@pytest.mark.parametrize(("n", "m", "n_names"), [(500, 100, 100), (500, 500, 150), (1000, 1000, 300)])
+def test_unchanged_names_that_are_rare(n: int, m: int, n_names: int, most_often: Bound) -> None:
+    """Names of three rows each: new ones of a window as large as the reference come in clumps, 8% at most."""
+    rng, runs, found = np.random.default_rng(n_names), 250, 0
+    pool = np.arange(n_names).astype(str)
+    for _ in range(runs):
+        reference = profile({"x": rng.choice(pool, n)})
+        found += bool(check_data_drift(reference, {"x": rng.choice(pool, m)}).drifted_columns)
+    assert found <= most_often(0.05 if m < n else 0.08, runs)
