@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from tests.benchmarks import bulk, import_cost, latest, record, router, trend
+from tests.benchmarks import bulk, drift, import_cost, latest, record, router, trend
 from tests.benchmarks._lines import Line, table
 from tests.benchmarks._setting import Setting, machine_facts, own_database
 from tests.servers import session_server
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Awaitable[list[Line]]]] = {
     "trend": trend.measure,
     "latest": latest.measure,
     "router": router.measure,
+    "drift": drift.measure,
 }
 
 
