@@ -67,6 +67,11 @@ def test_a_policy_can_be_evolved() -> None:
         ("cusum_k", 0.0),
         ("cusum_min", 7),
         ("max_autocorrelation", 1.0),
+        ("drift_warning", -0.1),
+        ("drift_warning", math.nan),
+        ("drift_critical", 0.09),
+        ("min_share_change", 1.1),
+        ("min_range_change", -0.1),
         ("max_attempts", 0),
         ("max_attempts", True),
         ("retrain_on", ("ok",)),
@@ -153,4 +158,6 @@ def test_the_defaults_are_what_the_document_says() -> None:
     assert (POLICY.false_alarm_run_length, POLICY.alpha, POLICY.min_degradation) == (500, 0.05, 0.1)
     assert (POLICY.baseline_days, POLICY.baseline_min) == (30, 8)
     assert (POLICY.cusum_k, POLICY.cusum_min, POLICY.max_autocorrelation) == (0.5, 12, 0.9)
+    assert (POLICY.drift_warning, POLICY.drift_critical) == (0.1, 0.25)
+    assert (POLICY.min_share_change, POLICY.min_range_change) == (0.01, 0.005)
     assert POLICY.retrain_on == ()
