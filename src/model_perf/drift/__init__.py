@@ -17,6 +17,7 @@ if typing.TYPE_CHECKING:
     from model_perf.drift._categorical_profile import CategoricalProfile
     from model_perf.drift._chi_squared import ChiSquared, chi_squared, g_test
     from model_perf.drift._cramer_von_mises import CramerVonMises, cramer_von_mises
+    from model_perf.drift._cusum_detector import CusumDetector
     from model_perf.drift._data_drift import check_data_drift
     from model_perf.drift._data_report import ColumnCheck, ColumnDrift, DataDriftReport
     from model_perf.drift._hellinger import hellinger_distance
@@ -43,6 +44,7 @@ __all__ = [
     "ColumnCheck",
     "ColumnDrift",
     "CramerVonMises",
+    "CusumDetector",
     "DataDriftReport",
     "DatasetProfile",
     "DriftAlarm",
@@ -95,6 +97,7 @@ _MODULE_OF = {
     "DataDriftReport": "_data_report",
     "DatasetProfile": "_profile",
     "DriftAlarm": "_alarm",
+    "CusumDetector": "_cusum_detector",
     "KolmogorovSmirnov": "_kolmogorov_smirnov",
     "NumericProfile": "_numeric_profile",
     "PopulationStabilityIndex": "_population_stability_index",

@@ -22,7 +22,7 @@ def as_samples(reference: ArrayLike, current: ArrayLike) -> tuple[Values, Values
     Integers stay integers: 2^53 and 2^53 + 1 are one 64-bit float. Beside a float of 32 bits one of 64 bits is
     rounded too: 0.1 is not the same number in both, and the move from one type to the other is no drift.
     """
-    a, b = _as_numbers(reference, "reference"), _as_numbers(current, "current")
+    a, b = as_numbers(reference, "reference"), as_numbers(current, "current")
     dtype = _common_type(a, b)
     with np.errstate(over="ignore"):  # beyond the narrower type lies its infinity, in the same order
         return a.astype(dtype, copy=False), b.astype(dtype, copy=False)
@@ -69,7 +69,7 @@ def _as_counts(counts: ArrayLike, argument: str) -> Floats:
     return floats
 
 
-def _as_numbers(values: ArrayLike, argument: str) -> Values:
+def as_numbers(values: ArrayLike, argument: str) -> Values:
     if np.ma.is_masked(values):
         raise InvalidInputError(argument, "has masked entries; fill them with NaN, as in values.filled(numpy.nan)")
     try:
