@@ -10,7 +10,7 @@ from model_perf import _validation as check
 from model_perf.drift import _two_sided_sums as two_sided
 from model_perf.drift._cusum import cusum_limit
 from model_perf.drift._samples import Floats
-from model_perf.drift._stream import Detector, Direction, as_mean, as_positive, as_sd, standardised, standardised_value
+from model_perf.drift._stream import Detector, Direction, as_mean, as_positive, as_sd, standardised_value
 
 
 def _k(value: float) -> float:
@@ -84,9 +84,8 @@ class CusumDetector(Detector):
         return {"walk": walk}, "up" if upward > limit else "down" if downward > limit else None
 
     def _steps(self, values: Floats) -> tuple[dict[str, Any], int | None, Direction | None]:
-        deviates = standardised(values, self.mean, self.sd)
         limit = None if self.drift_detected else self.limit
-        walk, hit, direction = two_sided.steps(self.walk, deviates, self.k, self.n, limit)
+        walk, hit, direction = two_sided.steps(self.walk, values, self.mean, self.sd, k=self.k, n=self.n, limit=limit)
         return {"walk": walk}, hit, direction
 
     def _restarted(self) -> dict[str, Any]:

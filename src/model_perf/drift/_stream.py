@@ -99,7 +99,7 @@ class Detector:
         InvalidInputError
             Infinite values, or such as the detector's arguments rule out; nothing is taken in.
         """
-        floats = as_numbers(values, "values").astype(np.float64)
+        floats = as_numbers(values, "values").astype(np.float64, copy=False)
         is_finite = np.isfinite(floats)
         is_complete = bool(is_finite.all())
         if not is_complete and np.isinf(floats).any():

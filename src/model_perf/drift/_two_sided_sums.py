@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from model_perf.drift._samples import Floats
-from model_perf.drift._stream import Direction
+from model_perf.drift._stream import Direction, standardised
 
 Walk: TypeAlias = tuple[float, float, float]
 """Where the walk of the deviates stands, the lowest that walk - k t was, and the highest that walk + k t was."""
@@ -45,16 +45,16 @@ def step(walk: Walk, deviate: float, k: float, n: int) -> tuple[Walk, float, flo
 
 
 def steps(
-    walk: Walk, deviates: Floats, k: float, n: int, limit: float | None
+    walk: Walk, values: Floats, mean: float, sd: float, *, k: float, n: int, limit: float | None
 ) -> tuple[Walk, int | None, Direction | None]:
-    """The walk after all *deviates*, and where a sum first exceeded *limit*; None = that is not asked."""
+    """The walk after all *values*, and where a sum first exceeded *limit*; None = that is not asked."""
     hit: int | None = None
     direction: Direction | None = None
     start = 0
-    while start < deviates.size:
+    while start < values.size:
         t = (n + start) % BLOCK
-        end = min(start + BLOCK - t, deviates.size)
-        walk, upward, downward = _block(walk, deviates[start:end], k, t)
+        end = min(start + BLOCK - t, values.size)
+        walk, upward, downward = _block(walk, standardised(values[start:end], mean, sd), k, t)
         if limit is not None and hit is None and max(float(upward.max()), float(downward.max())) > limit:
             is_out = np.maximum(upward, downward) > limit
             first = int(is_out.argmax())
@@ -76,18 +76,20 @@ def restart(k: float, n: int) -> Walk:
 
 
 def _block(walk: Walk, deviates: Floats, k: float, t: int) -> tuple[Walk, Floats, Floats]:
-    """The walk and both sums of deviates that belong to one block, from its t-th on."""
+    """The walk and both sums of deviates that belong to one block, from its t-th on; they are overwritten."""
     size = deviates.size
-    positions, lows, highs = np.empty(size + 1), np.empty(size + 1), np.empty(size + 1)
-    positions[0], lows[0], highs[0] = walk
-    positions[1:] = deviates
-    np.add.accumulate(positions, out=positions)
+    position, lowest, highest = walk
     slack = k * _TIMES[t + 1 : t + size + 1]
-    below, above = positions[1:] - slack, positions[1:] + slack
+    deviates[0] += position
+    positions = np.add.accumulate(deviates, out=deviates)
+    position = float(positions[-1])
+    below, above = positions - slack, np.add(positions, slack, out=positions)
+    lows, highs = np.empty(size + 1), np.empty(size + 1)
+    lows[0], highs[0] = lowest, highest
     lows[1:], highs[1:] = below, above
     np.minimum.accumulate(lows, out=lows)
     np.maximum.accumulate(highs, out=highs)
     upward, downward = np.subtract(below, lows[1:], out=below), np.subtract(highs[1:], above, out=above)
     if t + size == BLOCK:
         return (0.0, -float(upward[-1]), float(downward[-1])), upward, downward
-    return (float(positions[-1]), float(lows[-1]), float(highs[-1])), upward, downward
+    return (position, float(lows[-1]), float(highs[-1])), upward, downward
