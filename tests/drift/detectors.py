@@ -7,10 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from model_perf.drift._cusum_detector import CusumDetector
+from model_perf.drift._page_hinkley import PageHinkley
 from model_perf.drift._stream import Detector
 
 DETECTORS = [
     pytest.param(CusumDetector(mean=0.4, sd=0.25, run_length=200_000), id="cusum"),
+    pytest.param(PageHinkley(mean=0.4, sd=0.25, delta=0.2, threshold=30.0), id="page_hinkley"),
 ]
 
 

@@ -24,6 +24,7 @@ if typing.TYPE_CHECKING:
     from model_perf.drift._jensen_shannon import jensen_shannon_distance, jensen_shannon_divergence
     from model_perf.drift._kolmogorov_smirnov import KolmogorovSmirnov, kolmogorov_smirnov
     from model_perf.drift._numeric_profile import NumericProfile
+    from model_perf.drift._page_hinkley import PageHinkley
     from model_perf.drift._population_stability_index import (
         PopulationStabilityIndex,
         population_stability_index,
@@ -53,6 +54,7 @@ __all__ = [
     "KolmogorovSmirnov",
     "MetricCheck",
     "NumericProfile",
+    "PageHinkley",
     "PerformanceState",
     "PopulationStabilityIndex",
     "QuantileBinCounts",
@@ -100,6 +102,7 @@ _MODULE_OF = {
     "CusumDetector": "_cusum_detector",
     "KolmogorovSmirnov": "_kolmogorov_smirnov",
     "NumericProfile": "_numeric_profile",
+    "PageHinkley": "_page_hinkley",
     "PopulationStabilityIndex": "_population_stability_index",
     "QuantileBinCounts": "_bins",
     "RaoScott": "_rao_scott",
