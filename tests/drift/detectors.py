@@ -7,11 +7,14 @@ import pytest
 from numpy.typing import NDArray
 
 from model_perf.drift._cusum_detector import CusumDetector
+from model_perf.drift._ewma_detector import EwmaDetector
 from model_perf.drift._page_hinkley import PageHinkley
 from model_perf.drift._stream import Detector
 
 DETECTORS = [
     pytest.param(CusumDetector(mean=0.4, sd=0.25, run_length=200_000), id="cusum"),
+    pytest.param(EwmaDetector(mean=0.4, sd=0.25, run_length=200_000), id="ewma"),
+    pytest.param(EwmaDetector(mean=0.4, sd=0.25, weight=0.4, run_length=20_000), id="ewma_short_blocks"),
     pytest.param(PageHinkley(mean=0.4, sd=0.25, delta=0.2, threshold=30.0), id="page_hinkley"),
 ]
 

@@ -20,6 +20,8 @@ if typing.TYPE_CHECKING:
     from model_perf.drift._cusum_detector import CusumDetector
     from model_perf.drift._data_drift import check_data_drift
     from model_perf.drift._data_report import ColumnCheck, ColumnDrift, DataDriftReport
+    from model_perf.drift._ewma_detector import EwmaDetector
+    from model_perf.drift._ewma_run_length import ewma_run_length, ewma_width
     from model_perf.drift._hellinger import hellinger_distance
     from model_perf.drift._jensen_shannon import jensen_shannon_distance, jensen_shannon_divergence
     from model_perf.drift._kolmogorov_smirnov import KolmogorovSmirnov, kolmogorov_smirnov
@@ -51,6 +53,7 @@ __all__ = [
     "DriftAlarm",
     "DriftReport",
     "EwmaChart",
+    "EwmaDetector",
     "KolmogorovSmirnov",
     "MetricCheck",
     "NumericProfile",
@@ -70,6 +73,8 @@ __all__ = [
     "cusum_limit",
     "cusum_run_length",
     "ewma",
+    "ewma_run_length",
+    "ewma_width",
     "fisher_exact",
     "g_test",
     "hellinger_distance",
@@ -100,6 +105,7 @@ _MODULE_OF = {
     "DatasetProfile": "_profile",
     "DriftAlarm": "_alarm",
     "CusumDetector": "_cusum_detector",
+    "EwmaDetector": "_ewma_detector",
     "KolmogorovSmirnov": "_kolmogorov_smirnov",
     "NumericProfile": "_numeric_profile",
     "PageHinkley": "_page_hinkley",
@@ -114,6 +120,8 @@ _MODULE_OF = {
     "check_data_drift": "_data_drift",
     "chi_squared": "_chi_squared",
     "cramer_von_mises": "_cramer_von_mises",
+    "ewma_run_length": "_ewma_run_length",
+    "ewma_width": "_ewma_run_length",
     "fisher_exact": "_shares",
     "g_test": "_chi_squared",
     "hellinger_distance": "_hellinger",
