@@ -217,6 +217,12 @@ async def test_what_a_hosts_dependency_takes_may_be_repeated(tracker: ModelPerfo
 
     app = FastAPI()
     app.include_router(create_router(tracker, dependencies=[Depends(take_tags)]))
+    for name in ("one", "two"):
+        await tracker.register_model("baseline", machine=name)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://host") as client:
-        answer = await client.get("/fleet?tag=a&tag=b")
-    assert (answer.status_code, seen) == (200, [["a", "b"]])
+        answer = await client.get("/fleet?tag=a&tag=b&limit=1")
+        address = re.fullmatch(r'<(\S+)>; rel="next"', answer.headers["link"])
+        assert address is not None
+        rest = await client.get(f"/fleet{address[1]}")
+    assert (len(answer.json()), len(rest.json())) == (1, 1)
+    assert seen == [["a", "b"], ["a", "b"]]

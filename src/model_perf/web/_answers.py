@@ -1,4 +1,7 @@
-"""From records to what the routes answer. What is unknown keeps its type, with a flag beside it that says so."""
+"""From records to what the routes answer. What is unknown keeps its type, with a flag beside it that says so.
+
+Field by field, so that mypy holds each answer to its type in `schemas`; hence its length.
+"""
 
 from __future__ import annotations
 

@@ -263,5 +263,6 @@ def _page(rows: list[Any], page: Page[Any], request: Request) -> Response:
     """A bare array; the next page's address is relative, so that it is right behind any proxy and prefix."""
     if page.next_cursor is None:
         return _json(rows)
-    query = urlencode({**request.query_params, "cursor": page.next_cursor})
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+    query = urlencode([*kept, ("cursor", page.next_cursor)])
     return _json(rows, {"link": f'<?{query}>; rel="next"'})

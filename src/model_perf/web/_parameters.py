@@ -163,7 +163,7 @@ async def _read_metrics(request: Request) -> dict[str, float]:
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if not re.fullmatch(r"application/(.+\+)?json", kind):
         raise RequestRefusedError(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "body", f"is {kind!r}; send application/json, as in {{'rmse': 12.1}}"
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "body", f'is {kind!r}; send application/json, as in {{"rmse": 12.1}}'
         )
     body = await _read_limited(request)
     try:

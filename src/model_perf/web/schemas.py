@@ -1,6 +1,7 @@
 """What the routes answer, field by field: the types that mypy holds the answers to and OpenAPI shows.
 
-Every key is always there. A number is a JSON number or null, never text; a time has its zone.
+Every key is always there. A number is a JSON number or null, never text; a time has its zone. A type for every
+answer of every route, and nothing else: hence its length.
 """
 
 from __future__ import annotations
