@@ -14,7 +14,7 @@ from model_perf.drift._stream import Detector
 DETECTORS = [
     pytest.param(CusumDetector(mean=0.4, sd=0.25, run_length=200_000), id="cusum"),
     pytest.param(EwmaDetector(mean=0.4, sd=0.25, run_length=200_000), id="ewma"),
-    pytest.param(EwmaDetector(mean=0.4, sd=0.25, weight=0.4, run_length=20_000), id="ewma_short_blocks"),
+    pytest.param(EwmaDetector(mean=0.4, sd=0.25, weight=0.2, run_length=20_000), id="ewma_short_blocks"),
     pytest.param(PageHinkley(mean=0.4, sd=0.25, delta=0.2, threshold=30.0), id="page_hinkley"),
 ]
 
