@@ -18,6 +18,7 @@ ROOM_OF = {
     "records": "records",
     "_validation": "records",
     "policy": "policy",
+    "_floats": "aggregates",
     "aggregates": "aggregates",
     "evaluation": "evaluation",
     "_predictions": "evaluation",

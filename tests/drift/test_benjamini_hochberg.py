@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.vectors import vector
 
 from model_perf.drift import benjamini_hochberg
 from model_perf.drift._prediction import holm
@@ -27,10 +26,8 @@ def test_the_published_example() -> None:
 
 def test_vector() -> None:
     """statsmodels.stats.multitest.multipletests(p, method=...) of fdr_bh, and of holm, which judges performance."""
-    rows = json.loads((Path(__file__).parents[1] / "vectors" / "inference.json").read_text())
-    [row] = [row for row in rows["vectors"] if row["id"] == "multipletests"]
+    row = vector("multipletests")
     [pvalues] = row["inputs"].values()
-    pvalues = rows["fixtures"][pvalues["$fixture"]] if isinstance(pvalues, dict) else pvalues
     assert benjamini_hochberg(pvalues) == pytest.approx(row["outputs"]["fdr_bh"], rel=1e-9)
     assert holm(pvalues) == pytest.approx(row["outputs"]["holm"], rel=1e-9)
 

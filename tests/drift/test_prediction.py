@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.special import stdtr
+from tests.vectors import vector
 
 from model_perf.drift._prediction import Baseline, holm, predict
-
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "inference.json").read_text())["vectors"]
 
 
 def baseline_of(values: list[float], sample_counts: list[int | None] | None = None) -> Baseline:
@@ -81,7 +78,7 @@ def test_the_intervals_size_is_its_level() -> None:
 
 def test_holm_agrees_with_statsmodels() -> None:
     """The adjusted p-values are those of statsmodels' multipletests, in any order."""
-    row = next(each for each in VECTORS if each["id"] == "multipletests")
+    row = vector("multipletests")
     pvalues, expected = row["inputs"]["p"], row["outputs"]["holm"]
     assert holm(pvalues) == pytest.approx(expected, rel=1e-9)
     assert holm(pvalues[::-1]) == pytest.approx(expected[::-1], rel=1e-9)

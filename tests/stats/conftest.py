@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-Vector = dict[str, Any]
-
-_VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "inference.json").read_text())
+from tests import vectors
 
 
 @pytest.fixture(scope="session")
-def vector_ids() -> list[str]:
-    return [row["id"] for row in _VECTORS["vectors"]]
-
-
-@pytest.fixture(scope="session")
-def vector() -> Callable[[str], Vector]:
-    """A vector by its id, with the fixtures that its inputs name put in."""
-    rows = {row["id"]: row for row in _VECTORS["vectors"]}
-
-    def find(vector_id: str) -> Vector:
-        row = rows[vector_id]
-        inputs: Vector = {name: _VECTORS["fixtures"][value["$fixture"]] for name, value in row["inputs"].items()}
-        return {**row, "inputs": inputs}
-
-    return find
+def vector() -> Callable[[str], dict[str, Any]]:
+    """A vector by its id."""
+    return vectors.vector
 
 
 @pytest.fixture(scope="session")

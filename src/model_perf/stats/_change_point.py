@@ -9,9 +9,10 @@ from attrs import frozen
 from numpy.typing import ArrayLike, NDArray
 
 from model_perf import _validation as check
+from model_perf._floats import Floats
 from model_perf.errors import TooFewObservationsError
 from model_perf.stats._mann_kendall import autocorrelation_factor, residual_autocorrelation
-from model_perf.stats._series import Floats, Series, Times, as_series, median
+from model_perf.stats._series import Series, Times, as_series, median
 
 MIN_POINTS = 8
 _MIN_SEGMENT = 2

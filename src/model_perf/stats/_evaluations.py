@@ -9,9 +9,9 @@ from attrs import frozen
 from numpy.typing import ArrayLike
 
 from model_perf import _validation as check
+from model_perf._floats import Floats
 from model_perf.stats._confidence_interval import ConfidenceInterval
 from model_perf.stats._paired_t import PairedT, as_pairs, paired_t_of
-from model_perf.stats._series import Floats
 
 EvaluationsDecision = Literal["superior_a", "superior_b", "undecided", "insufficient_data"]
 

@@ -9,9 +9,10 @@ from attrs import frozen
 from numpy.typing import ArrayLike
 
 from model_perf import _validation as check
+from model_perf._floats import Floats
 from model_perf.errors import TooFewObservationsError
 from model_perf.stats._pairwise_slopes import PairwiseSlopes
-from model_perf.stats._series import Floats, Series, Times, as_series
+from model_perf.stats._series import Series, Times, as_series
 
 MAX_AUTOCORRELATION = 0.95
 _ROUNDING = 1e-12

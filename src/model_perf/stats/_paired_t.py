@@ -7,9 +7,9 @@ from attrs import frozen
 from numpy.typing import ArrayLike
 
 from model_perf import _validation as check
+from model_perf._floats import Floats, as_floats
 from model_perf.errors import InvalidInputError, TooFewObservationsError
 from model_perf.stats._confidence_interval import ConfidenceInterval
-from model_perf.stats._series import Floats, as_floats
 
 _ROUNDING = 4.0 * np.finfo(np.float64).eps
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from model_perf.stats._series import Floats
+from model_perf._floats import Floats
 
 _KEPT = 2048
 _BLOCK = 64

@@ -11,13 +11,10 @@ from attrs import frozen
 from numpy.typing import ArrayLike, NDArray
 
 from model_perf import _validation as check
+from model_perf._floats import Floats, as_floats
 from model_perf.errors import InvalidInputError
 
-Floats: TypeAlias = NDArray[np.float64]
 Times: TypeAlias = Sequence[datetime] | ArrayLike
-
-LARGEST = 1e150
-"""Beyond it the square of a value is no longer a 64-bit float."""
 
 DAY_S = 86_400.0
 _DAY_US = np.timedelta64(86_400_000_000, "us")
@@ -36,26 +33,6 @@ class Series:
     def span(self) -> float:
         """Days from the first to the last."""
         return float(self.times[-1]) if self.times.size else 0.0
-
-
-def as_floats(values: ArrayLike, argument: str) -> Floats:
-    """A new one-dimensional array of finite 64-bit floats."""
-    if np.ma.is_masked(values):
-        raise InvalidInputError(argument, "has masked entries; leave them out, as in values.compressed()")
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise InvalidInputError(argument, f"has {array.ndim} dimensions; give one, as in numpy.ravel(values)")
-    if array.size and array.dtype.kind not in "iuf":
-        raise InvalidInputError(argument, f"holds {array.dtype}, not numbers; convert with values.astype(float)")
-    floats = array.astype(np.float64)
-    # Not a comparison that NaN would pass.
-    bad = ~(np.abs(floats) <= LARGEST)
-    if bad.any():
-        first = int(bad.argmax())
-        raise InvalidInputError(
-            argument, f"holds {floats[first]} at position {first}; give finite numbers within +-{LARGEST:g}"
-        )
-    return floats
 
 
 def as_series(times: Times, values: ArrayLike) -> Series:

@@ -10,6 +10,7 @@ from attrs import frozen
 from numpy.typing import ArrayLike
 
 from model_perf import _validation as check
+from model_perf._floats import LARGEST
 from model_perf.stats._change_point import ChangePoint, change_point_of
 from model_perf.stats._confidence_interval import ConfidenceInterval
 from model_perf.stats._mann_kendall import (
@@ -19,7 +20,7 @@ from model_perf.stats._mann_kendall import (
     residual_autocorrelation,
 )
 from model_perf.stats._pairwise_slopes import PairwiseSlopes
-from model_perf.stats._series import LARGEST, Series, Times, as_series
+from model_perf.stats._series import Series, Times, as_series
 from model_perf.stats._theil_sen import intercept, slope_interval
 
 TrendDirection = Literal["improving", "stable", "degrading", "inconclusive", "insufficient_data"]

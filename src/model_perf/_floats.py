@@ -1,0 +1,35 @@
+"""What an array of numbers must be, whoever hands it over."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from model_perf.errors import InvalidInputError
+
+Floats: TypeAlias = NDArray[np.float64]
+
+LARGEST = 1e150
+"""Beyond it the square of a value is no longer a 64-bit float."""
+
+
+def as_floats(values: ArrayLike, argument: str, *, largest: float = LARGEST) -> Floats:
+    """A new one-dimensional array of finite 64-bit floats."""
+    if np.ma.is_masked(values):
+        raise InvalidInputError(argument, "has masked entries; leave them out, as in values.compressed()")
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise InvalidInputError(argument, f"has {array.ndim} dimensions; give one, as in numpy.ravel(values)")
+    if array.size and array.dtype.kind not in "iuf":
+        raise InvalidInputError(argument, f"holds {array.dtype}, not numbers; convert with values.astype(float)")
+    floats = array.astype(np.float64)
+    # Not a comparison that NaN would pass.
+    bad = ~(np.abs(floats) <= largest)
+    if bad.any():
+        first = int(bad.argmax())
+        raise InvalidInputError(
+            argument, f"holds {floats[first]} at position {first}; give finite numbers within +-{largest:g}"
+        )
+    return floats
