@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class ConfidenceInterval:
-    """From `low` to `high`, both finite and both part of it."""
+    """From `low` to `high`, both part of it; the open end of a one-sided interval is infinite."""
 
     low: float
     high: float
