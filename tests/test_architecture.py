@@ -17,6 +17,7 @@ ROOM_OF = {
     "errors": "records",
     "records": "records",
     "_validation": "records",
+    "_assignment": "records",
     "policy": "policy",
     "_floats": "aggregates",
     "aggregates": "aggregates",

@@ -8,6 +8,8 @@ import logging
 import typing
 
 from model_perf import drift
+from model_perf._assignment import assign, assign_many
+from model_perf.aggregates import Aggregates
 from model_perf.directory import HostDirectory
 from model_perf.drift import DriftReport, MetricCheck
 from model_perf.errors import (
@@ -56,6 +58,7 @@ __all__ = [
     "NO_MACHINE",
     "ABTest",
     "ABTestResult",
+    "Aggregates",
     "Alert",
     "ColumnCheck",
     "ColumnDrift",
@@ -93,6 +96,8 @@ __all__ = [
     "TrainingRun",
     "Trend",
     "VersionTrend",
+    "assign",
+    "assign_many",
     "drift",
     "migration_sql",
     "stats",
