@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model_perf.drift._adwin import Adwin
 from model_perf.drift._cusum_detector import CusumDetector
 from model_perf.drift._ewma_detector import EwmaDetector
 from model_perf.drift._page_hinkley import PageHinkley
@@ -16,6 +17,8 @@ DETECTORS = [
     pytest.param(EwmaDetector(mean=0.4, sd=0.25, run_length=200_000), id="ewma"),
     pytest.param(EwmaDetector(mean=0.4, sd=0.25, weight=0.2, run_length=20_000), id="ewma_short_blocks"),
     pytest.param(PageHinkley(mean=0.4, sd=0.25, delta=0.2, threshold=30.0), id="page_hinkley"),
+    pytest.param(Adwin(delta=0.002), id="adwin"),
+    pytest.param(Adwin(low=0.1, high=0.8, bound="hoeffding"), id="adwin_hoeffding"),
 ]
 
 

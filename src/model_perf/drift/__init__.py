@@ -10,6 +10,7 @@ from model_perf.drift._report import BaselineWindow, DriftReport, MetricCheck
 from model_perf.drift._state import EMPTY, PerformanceState, restart_chart
 
 if typing.TYPE_CHECKING:
+    from model_perf.drift._adwin import Adwin
     from model_perf.drift._alarm import DriftAlarm, advance_alarm
     from model_perf.drift._anderson_darling import AndersonDarling, anderson_darling
     from model_perf.drift._benjamini_hochberg import benjamini_hochberg
@@ -40,6 +41,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = [
     "EMPTY",
+    "Adwin",
     "AndersonDarling",
     "BaselineWindow",
     "CategoricalProfile",
@@ -95,6 +97,7 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "Adwin": "_adwin",
     "AndersonDarling": "_anderson_darling",
     "CategoricalProfile": "_categorical_profile",
     "ChiSquared": "_chi_squared",

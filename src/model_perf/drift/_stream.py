@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
-from attrs import evolve, fields, frozen
+from attrs import asdict, evolve, fields, frozen
 from numpy.typing import ArrayLike, NDArray
 
 from model_perf import _validation as check
@@ -125,8 +125,7 @@ class Detector:
 
     def to_dict(self) -> dict[str, object]:
         """The JSON object that `from_dict` reads."""
-        attributes = {each.name: getattr(self, each.name) for each in fields(type(self))}
-        return {"v": _VERSION, "detector": type(self).__name__, **attributes}
+        return {"v": _VERSION, "detector": type(self).__name__, **asdict(self)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
