@@ -12,10 +12,12 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import numpy as np
 from attrs import frozen
 from tests.factories import START, make_evaluation, make_id, make_ref
 
 from model_perf import ConflictError, Evaluation, ModelPerformanceTracker, ModelRef, RecordedEvaluation, StorageError
+from model_perf.drift import detector_from_dict
 
 GATE = 7_307_010
 """Key of the advisory lock that starts all processes at once."""
@@ -97,6 +99,35 @@ async def record_days(dsn: str, schema: str, ref: ModelRef, days: Sequence[int])
     async with ModelPerformanceTracker.connect(dsn, schema=schema, max_size=2) as tracker:
         await pass_the_gate(dsn)
         return sum([(await record(tracker, noisy_evaluation(ref, day))).is_new for day in days])
+
+
+async def feed_stream(
+    dsn: str, schema: str, ref: ModelRef, detector: dict[str, Any], values: Sequence[float], size: int
+) -> int:
+    """Feed a stream with numbered values, in batches; how many were new."""
+    async with ModelPerformanceTracker.connect(dsn, schema=schema, max_size=1) as tracker:
+        stream = tracker.stream(ref, "error", detector=detector_from_dict(detector))
+        await pass_the_gate(dsn)
+        starts = range(0, len(values), size)
+        numbers = range(len(values))
+        return sum([(await stream.update_many(values[i : i + size], numbers[i : i + size])).n_new for i in starts])
+
+
+async def check_data(dsn: str, schema: str, ref: ModelRef, days: int) -> list[float | None]:
+    """Check a window of each day, the later ones shifted, under an id of the day; where the alarm stood after each."""
+    async with ModelPerformanceTracker.connect(dsn, schema=schema, max_size=1) as tracker:
+        await pass_the_gate(dsn)
+        found = []
+        for day in range(days):
+            report = await tracker.check_data_drift(
+                ref,
+                {"load": np.random.default_rng(day + 1).normal(0.08 * day, 1.0, 200)},
+                check_id=make_id(f"{ref.model_id} {day}"),
+                window_start=START + timedelta(days=day),
+                window_end=START + timedelta(days=day + 1),
+            )
+            found.append(report.alarm_value)
+        return found
 
 
 async def trigger_retraining(dsn: str, schema: str, times: int) -> list[tuple[bool, UUID]]:

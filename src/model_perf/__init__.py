@@ -40,6 +40,7 @@ from model_perf.results import (
     RejectedRow,
     RetrainingTrigger,
     SlotSummary,
+    StreamUpdate,
     TableImport,
     Trend,
     VersionTrend,
@@ -50,6 +51,7 @@ from model_perf.tracker import ModelPerformanceTracker
 
 if typing.TYPE_CHECKING:
     from model_perf import stats
+    from model_perf._streams import Stream
     from model_perf.drift import ColumnCheck, ColumnDrift, DataDriftReport, DatasetProfile
 
 __version__ = "0.1.0"
@@ -91,6 +93,8 @@ __all__ = [
     "SlotSummary",
     "SlotVersion",
     "StorageError",
+    "Stream",
+    "StreamUpdate",
     "TableImport",
     "TooFewObservationsError",
     "TrainingRun",
@@ -110,6 +114,8 @@ def __getattr__(name: str) -> object:
     # Loaded at first use: `import model_perf` needs none of it, and would take a tenth longer.
     if name == "stats":
         return importlib.import_module("model_perf.stats")
+    if name == "Stream":
+        return importlib.import_module("model_perf._streams").Stream
     if name in ("ColumnCheck", "ColumnDrift", "DataDriftReport", "DatasetProfile"):
         return getattr(drift, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,6 +14,7 @@ from model_perf.records import ABTest, ABTestStatus, Alert, Decision, Evaluation
 from model_perf.repos import Point, SlotVersion
 
 if TYPE_CHECKING:
+    from model_perf.drift import Detector
     from model_perf.stats import ConfidenceInterval, MetricTrend, TrendDirection
 
 
@@ -36,6 +37,30 @@ class RecordedEvaluation:
     alert: Alert | None = None
     training_run: TrainingRun | None = None
     is_new: bool = True
+
+
+@frozen(kw_only=True)
+class StreamUpdate:
+    """What one update of a stream did.
+
+    Attributes
+    ----------
+    detector : Detector
+        As it is kept now.
+    n_new : int
+        Values that were no replays, missing ones included.
+    is_new_alarm : bool
+        This update raised the alarm. A repeat of it does not say so again; `drift_detected` does until the restart.
+    """
+
+    detector: Detector
+    n_new: int
+    is_new_alarm: bool
+
+    @property
+    def drift_detected(self) -> bool:
+        """Whether the alarm stands."""
+        return self.detector.drift_detected
 
 
 @frozen(kw_only=True)

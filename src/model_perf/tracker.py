@@ -81,7 +81,8 @@ from model_perf.sql.migrate import SchemaStatus, migrate, read_status
 from model_perf.sql.migrate import check as check_schema
 
 if TYPE_CHECKING:
-    from model_perf.drift import DataDriftReport, DatasetProfile
+    from model_perf._streams import Stream
+    from model_perf.drift import DataDriftReport, DatasetProfile, Detector
     from model_perf.drift._profile import Rows
 
 THREAD_POINTS = 200
@@ -694,6 +695,20 @@ class ModelPerformanceTracker:
             repeatable=check_id is not None,
         )
         return _data_drift.read_report(kept)
+
+    def stream(self, ref: ModelRef, name: str, *, detector: Detector | None = None) -> Stream:
+        """A stream of single values, watched by a detector whose state is kept; see `Stream`. No I/O.
+
+        Parameters
+        ----------
+        name : str
+            Which stream of the deployment, such as "error" or "vibration".
+        detector : Detector, optional
+            What the stream begins with, as ``drift.CusumDetector(mean=..., sd=...)``; later it may be left out.
+        """
+        from model_perf._streams import Stream
+
+        return Stream(self.drift, ref, name, detector)
 
     async def trigger_retraining(
         self,

@@ -24,6 +24,7 @@ from model_perf import (
     Page,
     StorageError,
 )
+from model_perf.drift import CusumDetector
 from model_perf.repos import ABTestRepo, AlertRepo, DriftRepo, MetricsRepo, TrainingRepo
 
 CLASSES: Sequence[type] = (ModelPerformanceTracker, MetricsRepo, TrainingRepo, ABTestRepo, AlertRepo, DriftRepo)
@@ -41,6 +42,7 @@ async def make_every_call(tracker: ModelPerformanceTracker) -> None:
     await pass_through_ab_tests(tracker)
     await pass_through_alerts(tracker)
     await pass_through_data_drift(tracker)
+    await pass_through_streams(tracker)
     await tracker.check_schema()
     # Bound it refuses, for it runs transactions of its own.
     with pytest.raises((NotFoundError, StorageError)):
@@ -167,6 +169,13 @@ async def pass_through_data_drift(tracker: ModelPerformanceTracker) -> None:
     (alert,) = [alert for alert in await tracker.active_alerts() if alert.alert_type == "data_drift"]
     await tracker.resolve_alert(alert.id)
     assert (await tracker.drift.fetch_reference(REF)).profile
+
+
+async def pass_through_streams(tracker: ModelPerformanceTracker) -> None:
+    stream = tracker.stream(REF, "error", detector=CusumDetector(mean=0.1, sd=0.3))
+    assert (await stream.update_many([0.1, 1.0, 0.0] * 50, range(150))).n_new == 150
+    assert (await stream.update(0.1, 149)).n_new == 0
+    assert await tracker.stream(REF, "error").restart() == await stream.fetch()
 
 
 async def read_everything(tracker: ModelPerformanceTracker) -> dict[str, Any]:

@@ -7,12 +7,24 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 from uuid import UUID
 
+import numpy as np
 import pytest
+from tests.drift.detectors import stream
 from tests.factories import START, make_evaluation, make_ref
 from tests.faults.states import BASELINE_DAYS, check_alert, check_state, learn_baseline
-from tests.writers import NOW, claim_all, conclude, record, run_at_once, trigger_retraining
+from tests.writers import (
+    NOW,
+    check_data,
+    claim_all,
+    conclude,
+    feed_stream,
+    record,
+    run_at_once,
+    trigger_retraining,
+)
 
 from model_perf import ABTest, ConflictError, ModelPerformanceTracker
+from model_perf.drift import CusumDetector
 
 LEASE = timedelta(hours=1)
 SHARES = (3, 3, 3, 3, 2, 2, 2, 2)
@@ -133,3 +145,29 @@ async def _start_test(tracker: ModelPerformanceTracker) -> ABTest:
         duration=timedelta(days=7),
         now=NOW,
     )
+
+
+async def test_eight_processes_feed_one_stream(
+    processes: ProcessPoolExecutor, tracker: ModelPerformanceTracker, database: str
+) -> None:
+    """All send the same batches, as after an outage nobody knows the end of: every value counts once."""
+    detector, values = CusumDetector(mean=0.4, sd=0.25, run_length=200_000), stream(4000, missing=0.01)
+    work = [(database, tracker.schema, make_ref(), detector.to_dict(), values.tolist(), 100) for _ in range(8)]
+    new = await run_at_once(processes, database, feed_stream, work)
+    assert sum(new) == 4000
+    assert await tracker.stream(make_ref(), "error").fetch() == detector.update_many(values, range(4000))
+
+
+async def test_a_window_checked_by_eight_processes_counts_once(
+    processes: ProcessPoolExecutor, tracker: ModelPerformanceTracker, database: str
+) -> None:
+    """Eight processes check the same ten windows under the same ids: ten reports, and the alarm of ten windows."""
+    ref = make_ref()
+    await tracker.set_reference(ref, {"load": np.random.default_rng(0).normal(size=1000)})
+    alone, together = make_ref("alone"), [(database, tracker.schema, ref, 10) for _ in range(8)]
+    await tracker.set_reference(alone, {"load": np.random.default_rng(0).normal(size=1000)})
+    answers = await run_at_once(processes, database, check_data, together)
+    [expected] = await run_at_once(processes, database, check_data, [(database, tracker.schema, alone, 10)])
+    assert answers == [expected] * 8
+    reports = await tracker.drift.list_reports(ref, since=START, until=NOW)
+    assert [each.alarm_value for each in reversed(reports.items)] == expected

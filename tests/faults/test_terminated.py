@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
+import numpy as np
 import pytest
 from tests.factories import START, make_evaluation, make_evaluations, make_id, make_ref
 from tests.faults.states import BASELINE_DAYS, check_alert, check_state, count_rows, learn_baseline
@@ -15,9 +16,11 @@ from tests.faults.waits import check_pool, locked, terminate_waiting
 from tests.servers import free_port
 from tests.writers import NOW, record
 
-from model_perf import ModelPerformanceTracker, StorageError
+from model_perf import DataDriftReport, ModelPerformanceTracker, StorageError
+from model_perf.drift import CusumDetector
 
 RUN = make_id("run")
+CUSUM = CusumDetector(mean=0.1, sd=0.3)
 
 
 async def record_without_id(tracker: ModelPerformanceTracker) -> object:
@@ -43,6 +46,15 @@ CALLS: dict[str, tuple[str, bool, Callable[[ModelPerformanceTracker], Awaitable[
     "register_model": ("models", True, lambda tracker: tracker.register_model("baseline", machine="press")),
     "register_model with a label": ("models", True, lambda tracker: tracker.register_model("baseline", version="a")),
     "open_or_repeat": ("model_alerts", False, open_alert),
+    "set_reference": (
+        "model_reference_profiles", True, lambda tracker: tracker.set_reference(make_ref(), {"load": [1.0, 2.0]}),
+    ),
+    "stream with ids": (
+        "model_drift_state", True, lambda tracker: tracker.stream(make_ref(), "error", detector=CUSUM).update(0.1, 1),
+    ),
+    "stream without ids": (
+        "model_drift_state", False, lambda tracker: tracker.stream(make_ref(), "error", detector=CUSUM).update(0.1),
+    ),
     "complete": ("model_training_history", True, lambda tracker: tracker.training.complete(RUN, 1, now=NOW)),
 }  # fmt: skip
 
@@ -70,6 +82,30 @@ async def test_the_repeat_of_a_terminated_record_succeeds(
     await _terminate(host, f"{tracker.schema}.model_performance_metrics", lambda: record(tracker, evaluation))
     assert (await record(tracker, evaluation)).is_new
     await check_state(tracker, evaluation.ref, n=1)
+
+
+async def test_a_terminated_check_of_data_counts_nothing(
+    tracker: ModelPerformanceTracker, host: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    """Report, alarm and alert of a window are written together or not at all; the repeat writes them once."""
+    rng = np.random.default_rng(1)
+    await tracker.set_reference(make_ref(), {"load": rng.normal(size=1000)})
+    window, before = {"load": rng.normal(3.0, 1.0, 200)}, await count_rows(host, tracker.schema)
+
+    async def check() -> DataDriftReport:
+        return await tracker.check_data_drift(make_ref(), window, check_id=make_id("check"), window_end=NOW)
+
+    for table in ("model_drift_reports", "model_alerts", "model_drift_state"):
+        error = await _terminate(host, f"{tracker.schema}.{table}", check)
+        assert (error.outcome_unknown, error.retry_safe) == (True, True)
+        assert await count_rows(host, tracker.schema) == before
+    await check_pool(pool)
+    assert (await check()).alarm_value == (await check()).alarm_value
+    after = await count_rows(host, tracker.schema)
+    assert {table: n - before[table] for table, n in after.items() if n != before[table]} == {
+        "model_drift_reports": 1,
+        "model_alerts": 1,
+    }
 
 
 @pytest.mark.parametrize("has_id", [True, False])

@@ -21,6 +21,7 @@ if typing.TYPE_CHECKING:
     from model_perf.drift._cusum_detector import CusumDetector
     from model_perf.drift._data_drift import check_data_drift
     from model_perf.drift._data_report import ColumnCheck, ColumnDrift, DataDriftReport
+    from model_perf.drift._detectors import detector_from_dict
     from model_perf.drift._ewma_detector import EwmaDetector
     from model_perf.drift._ewma_run_length import ewma_run_length, ewma_width
     from model_perf.drift._hellinger import hellinger_distance
@@ -36,6 +37,7 @@ if typing.TYPE_CHECKING:
     from model_perf.drift._profile import DatasetProfile, profile
     from model_perf.drift._rao_scott import RaoScott, rao_scott
     from model_perf.drift._shares import ShareTest, fisher_exact, predictive_share
+    from model_perf.drift._stream import Detector
     from model_perf.drift._total_variation import total_variation_distance
     from model_perf.drift._wasserstein import Wasserstein, wasserstein
 
@@ -52,6 +54,7 @@ __all__ = [
     "CusumDetector",
     "DataDriftReport",
     "DatasetProfile",
+    "Detector",
     "DriftAlarm",
     "DriftReport",
     "EwmaChart",
@@ -74,6 +77,7 @@ __all__ = [
     "cramer_von_mises",
     "cusum_limit",
     "cusum_run_length",
+    "detector_from_dict",
     "ewma",
     "ewma_run_length",
     "ewma_width",
@@ -106,6 +110,7 @@ _MODULE_OF = {
     "CramerVonMises": "_cramer_von_mises",
     "DataDriftReport": "_data_report",
     "DatasetProfile": "_profile",
+    "Detector": "_stream",
     "DriftAlarm": "_alarm",
     "CusumDetector": "_cusum_detector",
     "EwmaDetector": "_ewma_detector",
@@ -123,6 +128,7 @@ _MODULE_OF = {
     "check_data_drift": "_data_drift",
     "chi_squared": "_chi_squared",
     "cramer_von_mises": "_cramer_von_mises",
+    "detector_from_dict": "_detectors",
     "ewma_run_length": "_ewma_run_length",
     "ewma_width": "_ewma_run_length",
     "fisher_exact": "_shares",

@@ -89,6 +89,8 @@ class Adwin(Detector):
     ('up', 480, 0.43)
     """
 
+    STATE = Detector.STATE | {"window", "pending"}
+
     low: float = field(default=0.0, converter=_low)
     high: float = field(default=1.0, converter=_high)
     delta: float = field(default=0.01, converter=_delta)

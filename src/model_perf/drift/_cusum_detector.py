@@ -61,6 +61,8 @@ class CusumDetector(Detector):
     (5, 'up')
     """
 
+    STATE = Detector.STATE | {"walk"}
+
     mean: float = field(converter=as_mean)
     sd: float = field(converter=as_sd)
     k: float = field(default=0.5, converter=_k)

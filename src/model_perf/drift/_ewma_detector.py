@@ -65,6 +65,8 @@ class EwmaDetector(Detector):
     9
     """
 
+    STATE = Detector.STATE | {"scaled"}
+
     mean: float = field(converter=as_mean)
     sd: float = field(converter=as_sd)
     weight: float = field(default=0.1, converter=as_weight)

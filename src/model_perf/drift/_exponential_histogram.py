@@ -77,7 +77,8 @@ def as_histogram(stored: Histogram | Mapping[str, Any]) -> Histogram:
     """A histogram as JSON knows it."""
     if isinstance(stored, Histogram):
         return stored
-    return Histogram(**{name: tuple(numbers) for name, numbers in stored.items()})
+    sums, squares = (tuple(map(float, stored[name])) for name in ("sums", "squares"))
+    return Histogram(tuple(stored["counts"]), tuple(stored["edges"]), sums, squares)
 
 
 def cuts_of(window: Histogram) -> Cuts:

@@ -61,6 +61,8 @@ class PageHinkley(Detector):
     'up'
     """
 
+    STATE = Detector.STATE | {"walk"}
+
     mean: float = field(converter=as_mean)
     sd: float = field(converter=as_sd)
     delta: float = field(default=0.1, converter=_delta)

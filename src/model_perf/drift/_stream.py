@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 from attrs import asdict, evolve, fields, frozen
@@ -43,6 +43,9 @@ class Detector:
     direction : {"up", "down"} or None
         Where the level went, by the alarm.
     """
+
+    STATE: ClassVar[frozenset[str]] = frozenset({"n", "n_missing", "last_id", "detected_at", "direction"})
+    """What values change; the other attributes are settings."""
 
     n: int = 0
     n_missing: int = 0

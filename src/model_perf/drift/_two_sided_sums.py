@@ -65,7 +65,7 @@ def steps(
 
 def as_walk(numbers: Sequence[float]) -> Walk:
     """A walk as JSON knows it."""
-    position, lowest, highest = numbers
+    position, lowest, highest = map(float, numbers)
     return position, lowest, highest
 
 

@@ -169,6 +169,22 @@ class DriftRepo:
         """Put what windows have added up to back to zero."""
         await self._executor.fetchrow(self._queries["restart_alarm"], *_key(ref), detector(segment), now)
 
+    async def fetch_stream(self, ref: ModelRef, name: str) -> tuple[int, Mapping[str, Any]]:
+        """The version and state of a stream's detector; 0 and nothing before the first."""
+        row = await self._executor.fetchrow(self._queries["fetch_stream"], *_key(ref), f"stream:{name}")
+        return (0, {}) if row is None else (row["version"], json_object(row["state"]))
+
+    async def save_stream(
+        self, ref: ModelRef, name: str, version: int, state: Mapping[str, object], *, is_repeatable: bool = True
+    ) -> bool:
+        """Keep the state that follows on *version*; False where another writer came first."""
+        args = (*_key(ref), ref.model_type, f"stream:{name}", version, check.to_json(state), self._executor.moment())
+
+        async def write(connection: Connection) -> bool:
+            return await connection.fetchrow(self._queries["save_stream"], *args) is not None
+
+        return await self._executor.run(write, repeatable=is_repeatable)
+
     async def fetch_newest_report(self, ref: ModelRef, *, segment: str = "") -> StoredReport | None:
         """The verdict on the newest window; None where there is none."""
         row = await self._executor.fetchrow(self._queries["fetch_newest_report"], *_key(ref), _segment(segment))

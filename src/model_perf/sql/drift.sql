@@ -93,6 +93,29 @@ SET version = s.version + 1, updated_at = $5,
     state = CASE WHEN s.state ? 'value' THEN s.state || jsonb_build_object('value', 0, 'n', 0) ELSE s.state END
 WHERE s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detector = $4
 
+-- name: fetch_stream
+-- $1 model_id, $2 model_version, $3 machine_id, $4 detector
+SELECT s.version, s.state::text AS state FROM {schema}.model_drift_state s
+WHERE s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detector = $4
+
+-- name: save_stream
+-- $1 model_id, $2 model_version, $3 machine_id, $4 model_type, $5 detector, $6 version that was read (0: none was there),
+-- $7 new state, $8 now; no row: another writer came first
+WITH mdl AS (
+    INSERT INTO {schema}.models (model_id, model_version, machine_id, model_type, first_seen_at)
+    SELECT $1, $2, $3, $4, $8
+    WHERE NOT EXISTS (
+        SELECT FROM {schema}.models m WHERE m.model_id = $1 AND m.model_version = $2 AND m.machine_id = $3)
+    ON CONFLICT (model_id, model_version, machine_id) DO NOTHING
+)
+INSERT INTO {schema}.model_drift_state AS s
+    (model_id, model_version, machine_id, detector, version, state, updated_at)
+VALUES ($1, $2, $3, $5, 1, $7::text::jsonb, $8)
+ON CONFLICT (model_id, model_version, machine_id, detector) DO UPDATE
+SET version = s.version + 1, state = excluded.state, updated_at = excluded.updated_at
+WHERE s.version = $6
+RETURNING s.version
+
 -- name: fetch_report
 -- $1 model_id, $2 model_version, $3 machine_id, $4 segment, $5 id
 SELECT {report_columns} FROM {schema}.model_drift_reports d
