@@ -17,6 +17,7 @@ if typing.TYPE_CHECKING:
     from model_perf.drift._bins import QuantileBinCounts, quantile_bin_counts
     from model_perf.drift._categorical_profile import CategoricalProfile
     from model_perf.drift._chi_squared import ChiSquared, chi_squared, g_test
+    from model_perf.drift._column_stability import ColumnStability, column_stability
     from model_perf.drift._cramer_von_mises import CramerVonMises, cramer_von_mises
     from model_perf.drift._cusum_detector import CusumDetector
     from model_perf.drift._data_drift import check_data_drift
@@ -50,6 +51,7 @@ __all__ = [
     "ChiSquared",
     "ColumnCheck",
     "ColumnDrift",
+    "ColumnStability",
     "CramerVonMises",
     "CusumDetector",
     "DataDriftReport",
@@ -74,6 +76,7 @@ __all__ = [
     "benjamini_hochberg",
     "check_data_drift",
     "chi_squared",
+    "column_stability",
     "cramer_von_mises",
     "cusum_limit",
     "cusum_run_length",
@@ -107,6 +110,7 @@ _MODULE_OF = {
     "ChiSquared": "_chi_squared",
     "ColumnCheck": "_data_report",
     "ColumnDrift": "_data_report",
+    "ColumnStability": "_column_stability",
     "CramerVonMises": "_cramer_von_mises",
     "DataDriftReport": "_data_report",
     "DatasetProfile": "_profile",
@@ -127,6 +131,7 @@ _MODULE_OF = {
     "benjamini_hochberg": "_benjamini_hochberg",
     "check_data_drift": "_data_drift",
     "chi_squared": "_chi_squared",
+    "column_stability": "_column_stability",
     "cramer_von_mises": "_cramer_von_mises",
     "detector_from_dict": "_detectors",
     "ewma_run_length": "_ewma_run_length",

@@ -17,13 +17,17 @@ AnyProfile: TypeAlias = NumericProfile | CategoricalProfile
 MIN_STRETCHES = 12
 """Stretches of a window's length that the dependence of neighbours can be told from."""
 
+MIN_POWER = 0.8
+"""Chance of finding a change without which "ok" would be a guess."""
+
 
 @frozen(kw_only=True)
 class Answer:
     """What a check found, before it is known how many others there are.
 
     ``pvalue`` is None where nothing could be tested, and *reason* says why. ``n_cells`` and ``n_effective`` tell
-    what a distribution's test could have found at all; ``n_tests`` shared its p-value.
+    what a distribution's test could have found at all, ``reference_share`` what a share's; ``n_tests`` shared the
+    p-value.
     """
 
     name: CheckName
@@ -38,6 +42,7 @@ class Answer:
     n_cells: int = 0
     n_effective: float = 0.0
     n_tests: int = 1
+    reference_share: float | None = None
     is_unknown: bool = False
 
 

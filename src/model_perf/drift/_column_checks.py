@@ -15,7 +15,7 @@ from model_perf.drift._population_stability_index import population_stability_in
 from model_perf.drift._rao_scott import rao_scott_of
 from model_perf.drift._samples import Floats
 from model_perf.drift._share_checks import ask_missing, ask_out_of_range, ask_unseen
-from model_perf.drift._stretches import NO_STRETCHES, Stretches
+from model_perf.drift._stretches import NO_STRETCHES, Counts, Stretches
 from model_perf.stats import ConfidenceInterval
 
 
@@ -23,9 +23,9 @@ def ask_numeric(
     reference: NumericProfile, current: NumericProfile, alpha: float, *, in_time_order: bool
 ) -> list[Answer]:
     """Distribution, missing values, values out of the reference's range."""
-    stretches = _stretches_as_long(reference, current, in_time_order)
+    stretches = _stretches_as_long(reference, current.n + current.missing, in_time_order)
     return [
-        _numeric_distribution(reference, current, stretches, alpha),
+        _numeric_distribution(reference, current, alpha, in_time_order=in_time_order),
         ask_missing(reference, current, stretches, alpha),
         ask_out_of_range(reference, current, stretches, alpha),
     ]
@@ -35,7 +35,7 @@ def ask_categorical(
     reference: CategoricalProfile, current: CategoricalProfile, alpha: float, *, in_time_order: bool
 ) -> list[Answer]:
     """Distribution, missing values, names that the reference does not have."""
-    stretches = _stretches_as_long(reference, current, in_time_order)
+    stretches = _stretches_as_long(reference, current.n + current.missing, in_time_order)
     missing = ask_missing(reference, current, stretches, alpha)
     if reference.is_identifier:
         said = "nearly every row has a name of its own: an identifier has no distribution to compare"
@@ -48,31 +48,43 @@ def ask_categorical(
 
 def ask_empty(reference: AnyProfile, current: AnyProfile, alpha: float, *, in_time_order: bool) -> list[Answer]:
     """Where one of both holds nothing to tell its kind by: missing values only."""
-    stretches = _stretches_as_long(reference, current, in_time_order)
+    stretches = _stretches_as_long(reference, current.n + current.missing, in_time_order)
     return [no_values(reference.n, current.n), ask_missing(reference, current, stretches, alpha)]
 
 
-def _stretches_as_long(reference: AnyProfile, current: AnyProfile, in_time_order: bool) -> Stretches | None:
+def _stretches_as_long(reference: AnyProfile, n_rows: int, in_time_order: bool) -> Stretches | None:
     """None where rows are independent; of a reference that was added up the order is not known: no stretches."""
     if not in_time_order:
         return None
-    return reference.stretches.joined(current.n + current.missing) if reference.stretches else NO_STRETCHES
+    return reference.stretches.joined(n_rows) if reference.stretches else NO_STRETCHES
 
 
-def _numeric_distribution(
-    reference: NumericProfile, current: NumericProfile, stretches: Stretches | None, alpha: float
-) -> Answer:
-    if not reference.n or not current.n:
-        return no_values(reference.n, current.n)
+def ask_bins(reference: NumericProfile, bins: Counts, n_rows: int, alpha: float, *, in_time_order: bool) -> Answer:
+    """The distribution by the counts of a window's values in the reference's bins alone."""
+    n = int(bins.sum())
+    if not reference.n or not n:
+        return no_values(reference.n, n)
+    stretches = _stretches_as_long(reference, n_rows, in_time_order)
     if stretches is not None and len(stretches.missing) < MIN_STRETCHES:
-        return too_short("distribution", stretches, reference.n, current.n)
-    a, b = reference.bins.astype(np.float64), current.bins.astype(np.float64)
-    if np.count_nonzero(a + b) == 1:
-        return _constant(reference.n, current.n, alpha)
+        return too_short("distribution", stretches, reference.n, n)
+    a, b = reference.bins.astype(np.float64), bins.astype(np.float64)
+    if _is_constant(a, b):
+        return _constant(reference.n, n, alpha)
     groups = neighbour_groups(a + b, smaller_share(a, b))
     a, b = sum_groups(a, groups), sum_groups(b, groups)
     if stretches is not None:
         return _dependent_distribution(sum_groups(stretches.cells.astype(np.float64), groups), b, alpha)
+    return _independent_distribution(a, b, alpha)
+
+
+def _numeric_distribution(
+    reference: NumericProfile, current: NumericProfile, alpha: float, *, in_time_order: bool
+) -> Answer:
+    n_rows = current.n + current.missing
+    answer = ask_bins(reference, current.bins, n_rows, alpha, in_time_order=in_time_order)
+    # Without an effect nothing can be said to matter.
+    if in_time_order or answer.pvalue is None or _is_constant(reference.bins, current.bins):
+        return answer
     assert reference.knots is not None
     ks = kolmogorov_smirnov_of_counts(
         reference.knots.values,
@@ -80,10 +92,7 @@ def _numeric_distribution(
         (current.below, current.at_most, current.n),
         alpha,
     )
-    answer = evolve(_independent_distribution(a, b, alpha), distance=ks.statistic)
-    if answer.pvalue is None:  # without an effect nothing can be said to matter
-        return answer
-    return evolve(answer, pvalue=min(1.0, 2.0 * min(ks.pvalue, answer.pvalue)), n_tests=2)
+    return evolve(answer, distance=ks.statistic, pvalue=min(1.0, 2.0 * min(ks.pvalue, answer.pvalue)), n_tests=2)
 
 
 def _categorical_distribution(
@@ -94,7 +103,7 @@ def _categorical_distribution(
     if stretches is not None and len(stretches.missing) < MIN_STRETCHES:
         return too_short("distribution", stretches, reference.n, current.n)
     of_reference, of_current = aligned(reference, current)
-    if np.count_nonzero(of_reference + of_current) == 1:
+    if _is_constant(of_reference, of_current):
         return _constant(reference.n, current.n, alpha)
     if stretches is not None:
         return _dependent_distribution(*_stretch_cells(reference, current, stretches), alpha)
@@ -174,6 +183,10 @@ def _dependent_distribution(stretches: Floats, window: Floats, alpha: float) -> 
         n_cells=psi.n_bins,
         n_effective=n_effective,
     )
+
+
+def _is_constant(reference: Floats | Counts, current: Floats | Counts) -> bool:
+    return int(np.count_nonzero(reference + current)) == 1
 
 
 def _constant(n: int, m: int, alpha: float) -> Answer:

@@ -7,18 +7,16 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve, frozen
 from numpy.typing import ArrayLike
 
-from model_perf.drift._answers import Answer
+from model_perf.drift._answers import MIN_POWER, Answer
 from model_perf.drift._benjamini_hochberg import benjamini_hochberg_of
 from model_perf.drift._column_checks import ask_categorical, ask_empty, ask_numeric
 from model_perf.drift._data_report import ColumnCheck, ColumnDrift, DataDriftReport, worst
 from model_perf.drift._numeric_profile import NumericProfile
 from model_perf.drift._profile import ColumnProfile, DatasetProfile, profile
+from model_perf.drift._share_checks import detectable_change
 from model_perf.errors import InvalidInputError
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Verdict
-
-MIN_POWER = 0.8
-"""Chance of finding a critical change without which "ok" would be a guess."""
 
 _DEFAULT = MonitoringPolicy()
 
@@ -182,10 +180,19 @@ def _judge_check(answer: Answer, n_checks: int, rule: _Rule) -> ColumnCheck:
         effect_size=answer.effect_size,
         confidence_interval=answer.confidence_interval,
         threshold=None if answer.name in ("type", "absent") else _threshold(answer, rule.policy),
+        detectable_change=_detectable_change(answer, n_checks, rule),
         n_reference=answer.n_reference,
         n_current=answer.n_current,
         reason=reason,
     )
+
+
+def _detectable_change(answer: Answer, n_checks: int, rule: _Rule) -> float | None:
+    """Of the shares, by the level that the whole rule gives one check where nothing else has drifted."""
+    if answer.pvalue is None or answer.name not in ("missing", "out_of_range"):
+        return None
+    level = rule.policy.alpha / (n_checks * rule.n_columns)
+    return detectable_change(answer, level, _threshold(answer, rule.policy))
 
 
 def _verdict(answer: Answer, filtered: float | None, n_checks: int, rule: _Rule) -> tuple[Verdict, str]:

@@ -41,6 +41,9 @@ class ColumnCheck:
         Of the true PSI or of the difference of the shares.
     threshold : float or None
         The effect below which nothing is reported.
+    detectable_change : float or None
+        Of "missing" and "out_of_range": the smallest rise of the share that is found in four windows of five; None
+        where no rise would be. A distribution's is in its verdict.
     n_reference, n_current : int
         Values (rows of "missing").
     reason : str
@@ -55,6 +58,7 @@ class ColumnCheck:
     effect_size: float | None = None
     confidence_interval: ConfidenceInterval | None = None
     threshold: float | None = None
+    detectable_change: float | None = None
     n_reference: int = 0
     n_current: int = 0
     reason: str

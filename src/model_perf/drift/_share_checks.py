@@ -9,13 +9,14 @@ import numpy as np
 from attrs import evolve
 from numpy.typing import NDArray
 
-from model_perf.drift._answers import MIN_STRETCHES, Answer, AnyProfile, no_values, short, too_short
+from model_perf.drift._answers import MIN_POWER, MIN_STRETCHES, Answer, AnyProfile, no_values, short, too_short
 from model_perf.drift._categorical_profile import CategoricalProfile
 from model_perf.drift._data_report import CheckName
 from model_perf.drift._numeric_profile import NumericProfile
 from model_perf.drift._rao_scott import rao_scott_of
 from model_perf.drift._shares import fisher_pvalue, predictive_share
 from model_perf.drift._stretches import Stretches
+from model_perf.drift._unseen import unseen_pvalue
 from model_perf.stats import ConfidenceInterval
 
 
@@ -67,7 +68,7 @@ def ask_unseen(
             n_reference=reference.n,
             n_current=current.n,
         )
-    return _share("unseen", counts, predictive_share(*counts).pvalue, alpha)
+    return _share("unseen", counts, unseen_pvalue(known, current.names), alpha)
 
 
 def _share(name: CheckName, counts: tuple[int, int, int, int], pvalue: float, alpha: float) -> Answer:
@@ -80,7 +81,32 @@ def _share(name: CheckName, counts: tuple[int, int, int, int], pvalue: float, al
         confidence_interval=_share_interval(counts, alpha),
         n_reference=n,
         n_current=m,
+        reference_share=r / n,
+        n_effective=1.0 / (1.0 / n + 1.0 / m),
     )
+
+
+def detectable_change(answer: Answer, level: float, threshold: float) -> float | None:
+    """The smallest rise of a share that a test at *level* finds in four windows of five; None above a share of 1.
+
+    By the arcsine of the share's root, whose variance is about 1/(4 n) whatever the share [1], and never below what
+    lifts the observed share beyond *threshold* as often.
+
+    [1] Cohen, J. (1988). Statistical Power Analysis for the Behavioral Sciences, 2nd ed., section 6.2.
+    """
+    if answer.reference_share is None:
+        return None
+    z, n = NormalDist(), answer.n_effective
+    tail = level / 2.0 if answer.name == "missing" else level
+    share = max(answer.reference_share, 0.5 / (answer.n_reference + 1.0))
+    reach = (z.inv_cdf(MIN_POWER) - z.inv_cdf(tail)) / (2.0 * math.sqrt(n))
+    angle = math.asin(math.sqrt(share)) + reach
+    if angle >= math.pi / 2.0:
+        return None
+    certain = math.sin(angle) ** 2
+    seen = answer.reference_share + threshold
+    seen += z.inv_cdf(MIN_POWER) * math.sqrt(seen * max(0.0, 1.0 - seen) / n)
+    return max(certain, seen) - answer.reference_share if seen <= 1.0 else None
 
 
 def _dependent_share(
@@ -102,7 +128,8 @@ def _dependent_share(
     pvalue = max(result.pvalue or 1.0, _pvalue_of_clumps(name, counts, result.dispersion))
     # As many independent rows would vary as much.
     interval = _share_interval((r, n, k, m), alpha, result.dispersion)
-    return evolve(_share(name, counts, pvalue, alpha), confidence_interval=interval)
+    answer = _share(name, counts, pvalue, alpha)
+    return evolve(answer, confidence_interval=interval, n_effective=answer.n_effective / result.dispersion)
 
 
 def _pvalue_of_clumps(name: CheckName, counts: tuple[int, int, int, int], size: float) -> float:

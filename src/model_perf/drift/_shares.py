@@ -89,6 +89,7 @@ def predictive_share(
     - Unseen categories, with r those seen just once: the share of rows in categories that a sample of n lacks is about
       r/n [2]. That is an approximation: of unchanged samples up to 7% have p <= .05 with a current sample of a tenth,
       up to 17% with one as large as the reference where a thousand equally common categories are nearly all seen.
+      `check_data_drift` asks another way, which keeps to its size.
 
     Parameters
     ----------

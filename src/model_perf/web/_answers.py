@@ -193,6 +193,7 @@ def _column_check(check: ColumnCheck) -> schemas.ModelPerfColumnCheck:
         "confidence_interval": _interval(check.confidence_interval),
         "pvalue": check.pvalue,
         "threshold": check.threshold,
+        "detectable_change": check.detectable_change,
         "n_reference": check.n_reference,
         "n_current": check.n_current,
     }

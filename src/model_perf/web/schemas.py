@@ -162,6 +162,9 @@ class ModelPerfColumnCheck(TypedDict):
     confidence_interval: ModelPerfInterval | None
     pvalue: float | None
     threshold: float | None
+    detectable_change: Annotated[
+        float | None, Field(description="Of missing and out_of_range: the smallest rise that 4 windows of 5 show.")
+    ]
     n_reference: int
     n_current: int
 
