@@ -11,11 +11,13 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from tests.earlier_installation import DDL, statements
 from tests.factories import START, make_evaluation, make_ref
 
 from model_perf import ModelPerformanceTracker
+from model_perf.drift import Adwin
 
 LIMIT_S = 0.050
 REF = make_ref()
@@ -123,6 +125,51 @@ async def ab_test(t: ModelPerformanceTracker) -> Work:
     return lambda: t.ab_test_results(test.id)
 
 
+def million(seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    return {f"x{i}": rng.normal(size=1_000_000) for i in range(5)}
+
+
+async def reference(t: ModelPerformanceTracker) -> Work:
+    data = million(1)
+    return lambda: t.set_reference(REF, data)
+
+
+async def check_data(t: ModelPerformanceTracker) -> Work:
+    await t.set_reference(REF, million(1))
+    data = million(2)
+    return lambda: t.check_data_drift(REF, data)
+
+
+async def check_names(t: ModelPerformanceTracker) -> Work:
+    names = np.random.default_rng(1).integers(0, 100_000, 300_000).astype(str).astype(object)
+    await t.set_reference(REF, {"name": names})
+    return lambda: t.check_data_drift(REF, {"name": names})
+
+
+async def check_many_columns(t: ModelPerformanceTracker) -> Work:
+    data = {f"x{i}": np.random.default_rng(i).normal(size=2000) for i in range(500)}
+    await t.set_reference(REF, data)
+    return lambda: t.check_data_drift(REF, data)
+
+
+async def check_frame(t: ModelPerformanceTracker) -> Work:
+    frame = pl.DataFrame({**million(1), "name": np.arange(1_000_000) % 7})
+    await t.set_reference(REF, frame)
+    return lambda: t.check_data_drift(REF, frame)
+
+
+async def check_drift(t: ModelPerformanceTracker) -> Work:
+    await (await check_many_columns(t))()
+    return lambda: t.check_drift(REF)
+
+
+async def stream(t: ModelPerformanceTracker) -> Work:
+    values = np.random.default_rng(1).random(1_000_000)
+    await t.stream(REF, "error", detector=Adwin()).update(0.5)
+    return lambda: t.stream(REF, "error").update_many(values)
+
+
 async def earlier_rows(t: ModelPerformanceTracker) -> Work:
     source = f"{t.schema}_earlier"
     async with t.pool.acquire() as connection:
@@ -146,6 +193,13 @@ WORK = [
     judge,
     many_records,
     ab_test,
+    reference,
+    check_data,
+    check_names,
+    check_many_columns,
+    check_frame,
+    check_drift,
+    stream,
     earlier_rows,
 ]
 

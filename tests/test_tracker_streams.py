@@ -81,26 +81,6 @@ async def test_streams_leave_the_verdicts_alone(tracker: ModelPerformanceTracker
         assert await tracker.stream(REF, name).fetch() == CUSUM.update(0.5)
 
 
-async def test_large_batches_leave_the_loop_alone(tracker: ModelPerformanceTracker) -> None:
-    """A million values are taken in by a thread."""
-    values = stream(1_000_000, change=0.0)
-    longest, watched = 0.0, tracker.stream(REF, "error", detector=CUSUM)
-    await watched.update(0.4)
-
-    async def watch() -> None:
-        nonlocal longest
-        loop = asyncio.get_running_loop()
-        while True:
-            before = loop.time()
-            await asyncio.sleep(0.001)
-            longest = max(longest, loop.time() - before)
-
-    watching = asyncio.create_task(watch())
-    await watched.update_many(values)
-    watching.cancel()
-    assert longest < 0.05
-
-
 async def test_writers_without_ids_lose_no_value(tracker: ModelPerformanceTracker) -> None:
     """Of twelve updates at once each is in at the end: a loser begins again with the winner's state."""
     await asyncio.gather(*(tracker.stream(REF, "error", detector=CUSUM).update(0.01 * i) for i in range(12)))

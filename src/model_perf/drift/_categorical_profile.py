@@ -17,6 +17,8 @@ from model_perf.drift._stretches import Counts, Stretches, count_stretches
 from model_perf.errors import InvalidInputError
 
 MAX_NAMES = 10_000
+STRETCH_ROWS = 20_000
+"""Rows that are counted in one go: meanwhile no other thread runs, the host's event loop included."""
 N_BUCKETS = 256
 """Of names by their hash: never the most frequent ones of the reference, whose choice would be a false alarm later."""
 
@@ -111,9 +113,12 @@ def count_values(values: NDArray[Any], kind: Kind, missing: int) -> CategoricalP
     """The profile of a column of text or truth values."""
     if kind == "boolean":
         n_true = int(np.count_nonzero(values))
-        counted = {name: count for name, count in (("false", values.size - n_true), ("true", n_true)) if count}
-        return count_names(counted, kind, missing)
-    return count_names(Counter(map(str, values.tolist())), kind, missing)
+        both = {name: count for name, count in (("false", values.size - n_true), ("true", n_true)) if count}
+        return count_names(both, kind, missing)
+    counted: Counter[str] = Counter()
+    for begin in range(0, values.size, STRETCH_ROWS):
+        counted.update(map(str, values[begin : begin + STRETCH_ROWS].tolist()))
+    return count_names(counted, kind, missing)
 
 
 def stretches_of_names(
