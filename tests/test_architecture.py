@@ -18,6 +18,7 @@ ROOM_OF = {
     "records": "records",
     "_validation": "records",
     "_assignment": "records",
+    "_multiplicity": "records",
     "policy": "policy",
     "_floats": "aggregates",
     "aggregates": "aggregates",

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tests.vectors import vector
 
+from model_perf._multiplicity import holm
 from model_perf.drift import benjamini_hochberg
-from model_perf.drift._prediction import holm
 from model_perf.errors import InvalidInputError
 
 # Benjamini & Hochberg (1995), section 3.2: p-values of 15 comparisons of treatments of myocardial infarction.

@@ -9,7 +9,8 @@ import pytest
 from scipy.special import stdtr
 from tests.vectors import vector
 
-from model_perf.drift._prediction import Baseline, holm, predict
+from model_perf._multiplicity import holm
+from model_perf.drift._prediction import Baseline, predict
 
 
 def baseline_of(values: list[float], sample_counts: list[int | None] | None = None) -> Baseline:

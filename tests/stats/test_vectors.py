@@ -27,47 +27,22 @@ HELD = {
     "merge_cross_moments",  # in tests/test_aggregates.py, and the next
     "gb_naive_sum_squares",
     "multipletests",  # fdr_bh and holm, in tests/drift/test_benjamini_hochberg.py
-}
-
-# Modifications of Mann-Kendall that the library does not use: its variance factor is its own (statement and
-# simulations in test_trend.py).
-NOT_USED = {
-    "mk_hamed_rao_trend",
-    "mk_yue_wang_trend",
-    "mk_tfpw_trend",
-    "mk_hamed_rao_lag3_trend_ties",
-    "mk_yue_wang_lag1_trend_ties",
-    "mk_tfpw_trend_ties",
-}
-
-# The methods of A/B tests on observations, their planning, and sequential inference.
-NOT_DELIVERED = {
     "welch_t",
     "welch_t_less",
-    "brunner_munzel",
     "prop_ztest",
-    "gb_welch_relative",
-    "beta_binomial_bayes",
-    "bayes_normal_prior",
-    "dm_hac_bartlett",
     "mcnemar_small",
-    "permutation_paired",
+    "dm_hac_bartlett",
     "dm_hln_h1_bartlett",
     "dm_hln_h2_bartlett",
     "dm_hln_h4_acf",
     "dm_hln_h6_acf",
     "dm_R_forecast_WWWusage",
     "dm_scores_HLN_normal",
-    "dm_scores_HG_normal",
-    "cv_5x2_t",
-    "corrected_resampled_t",
-    "dm_statsmodels_mae_lagsNone_h1_hln0",
-    "dm_statsmodels_mae_lagsNone_h1_hln1",
     "dm_statsmodels_mse_lags3_h4_hln1",
     "dm_statsmodels_mse_lags0_h1_hln1",
     "dm_statsmodels_mse_lagsNone_h4_hln1",
     "dm_statsmodels_mae_lagsNone_h4_hln1",
-    "noninferiority_prop",
+    "dm_statsmodels_mae_lagsNone_h1_hln1",
     "tost_mean",
     "power_t",
     "srm_chi2_2",
@@ -81,11 +56,39 @@ NOT_DELIVERED = {
     "ssrm_3arms_conc2",
     "srm_fabijan_example",
     "cuped_tea",
-    "cuped_gb_rel",
+    "cuped_acs",
     "ratio_delta",
     "ratio_cluster_robust",
+    "delong_paired",
+}
+
+# Modifications of Mann-Kendall that the library does not use: its variance factor is its own (statement and
+# simulations in test_trend.py).
+NOT_USED = {
+    "mk_hamed_rao_trend",
+    "mk_yue_wang_trend",
+    "mk_tfpw_trend",
+    "mk_hamed_rao_lag3_trend_ties",
+    "mk_yue_wang_lag1_trend_ties",
+    "mk_tfpw_trend_ties",
+}
+
+# A defect of statsmodels 0.15, which prop_ztest's score interval shares: evidence in test_proportions.py.
+WRONG = {"noninferiority_prop"}
+
+# Without the correction of Harvey, Leybourne and Newbold, which ours always makes; and what later versions may bring.
+NOT_DELIVERED = {
+    "dm_statsmodels_mae_lagsNone_h1_hln0",
+    "brunner_munzel",
+    "gb_welch_relative",
+    "beta_binomial_bayes",
+    "bayes_normal_prior",
+    "permutation_paired",
+    "dm_scores_HG_normal",
+    "cv_5x2_t",
+    "corrected_resampled_t",
+    "cuped_gb_rel",
     "bootstrap_bca_diff",
-    "cuped_acs",
     "beta_binomial_mixture_bound",
     "normal_log_mixture_two_sided",
     "msprt_two_stream",
@@ -94,7 +97,6 @@ NOT_DELIVERED = {
     "conjmix_eb",
     "conjmix_hoeffding",
     "quantile_ab_p",
-    "delong_paired",
     "peeking_type1_exact",
     "gst_constants_K5",
     "gst_power_spending_phi2.0_uneq",
@@ -108,4 +110,4 @@ NOT_DELIVERED = {
 
 def test_every_vector_is_held_or_listed() -> None:
     """Every vector is held by a test or listed by its id as not delivered."""
-    assert sorted(VECTORS) == sorted(HELD | NOT_USED | NOT_DELIVERED)
+    assert sorted(VECTORS) == sorted(HELD | NOT_USED | WRONG | NOT_DELIVERED)

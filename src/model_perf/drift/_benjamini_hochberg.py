@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from model_perf import _validation as check
+from model_perf._multiplicity import benjamini_hochberg as adjusted
 
 
 def benjamini_hochberg(pvalues: Sequence[float]) -> list[float]:
@@ -42,14 +43,4 @@ def benjamini_hochberg(pvalues: Sequence[float]) -> list[float]:
     (4, 3)
     """
     values = [check.as_float(p, f"pvalues[{i}]", low=0.0, high=1.0) for i, p in enumerate(pvalues)]
-    return benjamini_hochberg_of(values)
-
-
-def benjamini_hochberg_of(pvalues: Sequence[float]) -> list[float]:
-    """The adjusted values of p-values that have been checked."""
-    adjusted = [1.0] * len(pvalues)
-    smallest = 1.0
-    for rank, index in sorted(enumerate(sorted(range(len(pvalues)), key=pvalues.__getitem__), 1), reverse=True):
-        smallest = min(smallest, pvalues[index] * len(pvalues) / rank)
-        adjusted[index] = smallest
-    return adjusted
+    return adjusted(values)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve, frozen
 from numpy.typing import ArrayLike
 
+from model_perf._multiplicity import benjamini_hochberg
 from model_perf.drift._answers import MIN_POWER, Answer
-from model_perf.drift._benjamini_hochberg import benjamini_hochberg_of
 from model_perf.drift._column_checks import ask_categorical, ask_empty, ask_numeric
 from model_perf.drift._data_report import ColumnCheck, ColumnDrift, DataDriftReport, worst
 from model_perf.drift._numeric_profile import NumericProfile
@@ -83,7 +83,7 @@ def check_data_drift(
     asked = [_ask(name, reference, window, policy) for name in reference.columns]
     tested = [column for column in asked if column.tested]
     raw = [_column_pvalue(column, policy) for column in tested]
-    adjusted = benjamini_hochberg_of(raw)
+    adjusted = benjamini_hochberg(raw)
     rejected = [p for p, q in zip(raw, adjusted, strict=True) if q <= policy.alpha]
     # Not only the p-values found: of a column that has drifted every check below the level has found something.
     level = max([policy.alpha * len(rejected) / len(tested), *rejected]) if rejected else 0.0

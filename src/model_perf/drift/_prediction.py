@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from attrs import frozen
 
@@ -102,24 +101,3 @@ def predict(baseline: Baseline, value: float, phi: float, *, weight: float, floo
     statistic = (value - baseline.mean) / standard_error
     pvalue = upper_tail(normal_deviate(statistic, df))
     return Prediction(statistic, pvalue, df, n_effective, standard_error)
-
-
-def holm(pvalues: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: those at most alpha are rejected at family level alpha.
-
-    References
-    ----------
-    [1] Holm, S. (1979). A simple sequentially rejective multiple test procedure. Scandinavian Journal of
-        Statistics 6, 65-70.
-
-    Examples
-    --------
-    >>> holm([0.01, 0.04, 0.03])  # R: p.adjust(c(.01, .04, .03), "holm")
-    [0.03, 0.06, 0.06]
-    """
-    adjusted = [1.0] * len(pvalues)
-    largest = 0.0
-    for rank, index in enumerate(sorted(range(len(pvalues)), key=pvalues.__getitem__)):
-        largest = max(largest, min(1.0, (len(pvalues) - rank) * pvalues[index]))
-        adjusted[index] = largest
-    return adjusted

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 from attrs import evolve, frozen
 
+from model_perf._multiplicity import holm
 from model_perf.drift._cusum import SelfStartingCusum, cusum_limit
 from model_perf.drift._losses import log_loss, matters, spread_floor
-from model_perf.drift._prediction import Baseline, Prediction, holm, predict
+from model_perf.drift._prediction import Baseline, Prediction, predict
 from model_perf.drift._state import MetricState, PerformanceState
 from model_perf.policy import MetricDefinition, MonitoringPolicy
 from model_perf.records import Evaluation

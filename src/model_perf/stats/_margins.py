@@ -1,0 +1,119 @@
+"""Is b at most a margin worse, or within a margin of a? Non-inferiority and equivalence of means."""
+
+from __future__ import annotations
+
+from attrs import frozen
+from numpy.typing import ArrayLike
+
+from model_perf import _validation as check
+from model_perf.aggregates import Aggregates
+from model_perf.errors import InvalidInputError
+from model_perf.stats._mean_difference import MeanDifference, pvalue_of
+from model_perf.stats._proportions import non_inferior_pvalue, proportions_z_test
+from model_perf.stats._welch import welch_t_test
+
+
+@frozen(kw_only=True)
+class Margin:
+    """A difference held against a margin.
+
+    Attributes
+    ----------
+    difference : MeanDifference
+        b - a, its interval at 1 - 2 alpha: it lies within the margin just where pvalue < alpha.
+    margin : float
+    pvalue : float
+        Of a difference as large as the margin.
+    """
+
+    difference: MeanDifference
+    margin: float
+    pvalue: float
+
+
+def non_inferiority_test(
+    a: Aggregates | ArrayLike,
+    b: Aggregates | ArrayLike,
+    *,
+    margin: float,
+    higher_is_better: bool,
+    alpha: float = 0.05,
+) -> Margin:
+    """Test whether the mean of b is worse than that of a by less than *margin*, by Welch's t.
+
+    Parameters
+    ----------
+    a, b : Aggregates, or array of float
+        Independent observations.
+    margin : float
+        In their unit; positive.
+    higher_is_better : bool
+
+    Examples
+    --------
+    >>> a, b = Aggregates(n=400, mean=10.0, m2=1596.0), Aggregates(n=400, mean=10.1, m2=1596.0)
+    >>> non_inferiority_test(a, b, margin=0.5, higher_is_better=False).pvalue < 0.01
+    True
+    """
+    limit = _as_margin(margin)
+    difference = welch_t_test(a, b, alpha=2.0 * _as_alpha(alpha))
+    shifted = (difference.effect + limit if higher_is_better else limit - difference.effect) / _error(difference)
+    return Margin(difference=difference, margin=limit, pvalue=pvalue_of(shifted, difference.df, "greater"))
+
+
+def non_inferior_proportion(
+    successes_a: int, n_a: int, successes_b: int, n_b: int, *, margin: float, alpha: float = 0.05
+) -> Margin:
+    """Test whether the proportion of b is lower than that of a by less than *margin*, by the score test [1].
+
+    References
+    ----------
+    [1] Farrington, C. P. & Manning, G. (1990). Test statistics and sample size formulae for comparative binomial trials
+        with null hypothesis of non-zero risk difference or non-unity relative risk. Statistics in Medicine 9,
+        1447-1454.
+    """
+    limit = _as_margin(margin)
+    difference = proportions_z_test(successes_a, n_a, successes_b, n_b, alpha=2.0 * _as_alpha(alpha))
+    pvalue = non_inferior_pvalue((successes_a, n_a, successes_b, n_b), limit)
+    return Margin(difference=difference, margin=limit, pvalue=pvalue)
+
+
+def equivalence_test(
+    a: Aggregates | ArrayLike, b: Aggregates | ArrayLike, *, margin: float, alpha: float = 0.05
+) -> Margin:
+    """Test whether two means differ by less than *margin*, by two one-sided tests [2].
+
+    References
+    ----------
+    [2] Schuirmann, D. J. (1987). A comparison of the two one-sided tests procedure and the power approach for assessing
+        the equivalence of average bioavailability. Journal of Pharmacokinetics and Biopharmaceutics 15, 657-680.
+
+    Examples
+    --------
+    >>> a, b = Aggregates(n=400, mean=10.0, m2=1596.0), Aggregates(n=400, mean=10.1, m2=1596.0)
+    >>> round(equivalence_test(a, b, margin=0.5).pvalue, 4)
+    0.0024
+    """
+    limit = _as_margin(margin)
+    difference = welch_t_test(a, b, alpha=2.0 * _as_alpha(alpha))
+    error = _error(difference)
+    lower = pvalue_of((difference.effect + limit) / error, difference.df, "greater")
+    upper = pvalue_of((difference.effect - limit) / error, difference.df, "less")
+    return Margin(difference=difference, margin=limit, pvalue=max(lower, upper))
+
+
+def _error(difference: MeanDifference) -> float:
+    """Of two constants there is none, and nothing to hold against a margin but the values."""
+    return difference.standard_error or 1e-300
+
+
+def _as_margin(margin: float) -> float:
+    number = check.as_float(margin, "margin")
+    if not number > 0.0:
+        raise InvalidInputError("margin", f"{number} is not positive")
+    return number
+
+
+def _as_alpha(alpha: float) -> float:
+    check.as_open_fraction(alpha, "alpha")
+    return check.as_float(alpha, "alpha", high=0.4999)

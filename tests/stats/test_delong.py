@@ -1,0 +1,98 @@
+"""DeLong and Mann-Whitney: vector, the definition over all pairs, coverage, classes that are missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import mannwhitneyu
+from sklearn.metrics import roc_auc_score
+
+from model_perf.errors import InvalidInputError, TooFewObservationsError
+from model_perf.stats import delong, mann_whitney
+
+
+def test_vector(vector: Callable[[str], Any]) -> None:
+    """MLstatkit's areas, z of b - a, and p."""
+    row = vector("delong_paired")
+    found = delong(row["inputs"]["y"], row["inputs"]["s1"], row["inputs"]["s2"])
+    expected = row["outputs"]
+    assert (found.auc_a, found.auc_b) == pytest.approx((expected["auc1"], expected["auc2"]), rel=1e-7)
+    assert (found.statistic, found.pvalue) == pytest.approx((-expected["z_1_minus_2"], expected["p"]), rel=1e-7)
+    variance = expected["var1"] + expected["var2"] - 2.0 * expected["cov12"]
+    assert found.standard_error == pytest.approx(math.sqrt(variance), rel=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_definition(seed: int) -> None:
+    """Over all pairs of a positive and a negative, ties count half [DeLong et al. 1988, equations 4 to 6]."""
+    rng = np.random.default_rng(seed)
+    y = rng.random(60) < 0.4
+    scores = np.round(rng.normal(y * np.array([[0.5], [1.0]]), 1.0), 1)
+    fields = [np.where(s[y][:, None] > s[~y], 1.0, np.where(s[y][:, None] == s[~y], 0.5, 0.0)) for s in scores]
+    by_positive = np.cov([field.mean(axis=1) for field in fields]) / y.sum()
+    by_negative = np.cov([field.mean(axis=0) for field in fields]) / (~y).sum()
+    covariance = by_positive + by_negative
+    found = delong(y, *scores)
+    assert (found.auc_a, found.auc_b) == pytest.approx([roc_auc_score(y, s) for s in scores], rel=1e-12)
+    assert found.standard_error**2 == pytest.approx(
+        covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], rel=1e-9
+    )
+
+
+def test_size(most_often: Callable[[float, int], int]) -> None:
+    """Scores of equal worth differ in about 5%."""
+    rng, runs, found = np.random.default_rng(7), 1000, 0
+    for _ in range(runs):
+        y = np.arange(120) < 40
+        shared = rng.normal(size=120) + y
+        found += delong(y, shared + rng.normal(size=120), shared + rng.normal(size=120)).pvalue <= 0.05
+    assert found <= most_often(0.06, runs)
+
+
+def test_the_same_scores() -> None:
+    """A score against itself, or a monotone function of it, shows no difference."""
+    rng = np.random.default_rng(8)
+    y, score = rng.random(50) < 0.5, rng.normal(size=50)
+    found = delong(y, score, np.exp(score))
+    assert (found.effect, found.statistic, found.pvalue) == (0.0, None, 1.0)
+
+
+def test_classes() -> None:
+    """Two items of each class are needed, and labels are 0 and 1."""
+    with pytest.raises(TooFewObservationsError, match="y_true: has 0 negative items"):
+        delong([1, 1, 1], [1, 2, 3], [1, 2, 3])
+    with pytest.raises(InvalidInputError, match="y_true: holds other values"):
+        delong([1, 2, 3], [1, 2, 3], [1, 2, 3])
+    with pytest.raises(InvalidInputError, match="score_b: has 2 entries"):
+        delong([1, 0, 1, 0], [1, 2, 3, 4], [1, 2])
+
+
+@pytest.mark.parametrize(("n", "m"), [(4, 6), (30, 20), (200, 300)])
+def test_mann_whitney_agrees_with_scipy(n: int, m: int) -> None:
+    """U and p are scipy's, of ties too."""
+    rng = np.random.default_rng([n, m])
+    a, b = np.round(rng.normal(size=n), 1), np.round(rng.normal(0.3, 1.0, m), 1)
+    expected = mannwhitneyu(b, a)
+    found = mann_whitney(a, b)
+    assert (found.statistic, found.pvalue) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12)
+    assert found.effect == pytest.approx(expected.statistic / (n * m), rel=1e-12)
+
+
+def test_mann_whitneys_interval_covers(most_often: Callable[[float, int], int]) -> None:
+    """P(b > a) of two normals one sd apart, Phi(1/sqrt 2) = .760, is missed in about 5%."""
+    rng, runs, missed = np.random.default_rng(9), 1000, 0
+    for _ in range(runs):
+        interval = mann_whitney(rng.normal(size=40), rng.normal(1.0, 1.0, 30)).confidence_interval
+        missed += not interval.low <= 0.7602499389065233 <= interval.high
+    assert missed <= most_often(0.065, runs)
+
+
+def test_separated_samples() -> None:
+    """Where every b is above every a the interval still ends below 1's neighbourhood on one side only."""
+    interval = mann_whitney([1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]).confidence_interval
+    assert 0.4 < interval.low < 0.95
+    assert interval.high == 1.0
