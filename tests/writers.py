@@ -130,6 +130,28 @@ async def check_data(dsn: str, schema: str, ref: ModelRef, days: int) -> list[fl
         return found
 
 
+async def observe_parts(dsn: str, schema: str, test_id: UUID, seed: int, size: int) -> int:
+    """Tell the same 20,000 observations as all others, in batches whose ids they share; how many batches were new."""
+    arms, values, units = observations()
+    async with ModelPerformanceTracker.connect(dsn, schema=schema, max_size=1) as tracker:
+        await pass_the_gate(dsn)
+        new = 0
+        for i in np.random.default_rng(seed).permutation(len(values) // size).tolist():
+            part = slice(i * size, (i + 1) * size)
+            batch = make_id(f"{test_id} {i}")
+            new += await tracker.observe_many(
+                test_id, arms=arms[part], values=values[part], units=units[part], batch_id=batch
+            )
+        return new
+
+
+def observations() -> tuple[Any, Any, list[int]]:
+    """Arms, values with a mean of 1e9 standard deviations, and units."""
+    rng = np.random.default_rng(77)
+    arms = np.array(["a", "b"])[rng.integers(0, 2, 20_000)]
+    return arms, 1e9 + rng.normal(size=20_000), rng.integers(0, 3000, 20_000).tolist()
+
+
 async def trigger_retraining(dsn: str, schema: str, times: int) -> list[tuple[bool, UUID]]:
     """Trigger a retraining of the same slot, *times* at once."""
     async with ModelPerformanceTracker.connect(dsn, schema=schema, min_size=times, max_size=times) as tracker:

@@ -8,8 +8,6 @@ import logging
 import typing
 
 from model_perf import drift
-from model_perf._assignment import assign, assign_many
-from model_perf.aggregates import Aggregates
 from model_perf.directory import HostDirectory
 from model_perf.drift import DriftReport, MetricCheck
 from model_perf.errors import (
@@ -28,6 +26,7 @@ from model_perf.records import (
     ABTest,
     Alert,
     Evaluation,
+    Look,
     Model,
     ModelRef,
     TrainingRun,
@@ -51,7 +50,12 @@ from model_perf.tracker import ModelPerformanceTracker
 
 if typing.TYPE_CHECKING:
     from model_perf import stats
+    from model_perf._ab_design import Guardrail
+    from model_perf._assignment import assign, assign_many
+    from model_perf._experiments import DesignOptions
+    from model_perf._observer import Observer
     from model_perf._streams import Stream
+    from model_perf.aggregates import Aggregates
     from model_perf.drift import ColumnCheck, ColumnDrift, DataDriftReport, DatasetProfile
 
 __version__ = "0.1.0"
@@ -67,12 +71,15 @@ __all__ = [
     "ConflictError",
     "DataDriftReport",
     "DatasetProfile",
+    "DesignOptions",
     "DriftReport",
     "Evaluation",
     "FleetEntry",
+    "Guardrail",
     "HostDirectory",
     "ImportReport",
     "InvalidInputError",
+    "Look",
     "MetricCheck",
     "MetricDefinition",
     "Model",
@@ -82,6 +89,7 @@ __all__ = [
     "MonitoringPolicy",
     "NaiveTimestampError",
     "NotFoundError",
+    "Observer",
     "Page",
     "Point",
     "RecordedBatch",
@@ -110,12 +118,25 @@ __all__ = [
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
+_MODULE_OF = {
+    "Aggregates": "model_perf.aggregates",
+    "ColumnCheck": "model_perf.drift",
+    "ColumnDrift": "model_perf.drift",
+    "DataDriftReport": "model_perf.drift",
+    "DatasetProfile": "model_perf.drift",
+    "DesignOptions": "model_perf._experiments",
+    "Guardrail": "model_perf._ab_design",
+    "Observer": "model_perf._observer",
+    "Stream": "model_perf._streams",
+    "assign": "model_perf._assignment",
+    "assign_many": "model_perf._assignment",
+}
+
+
 def __getattr__(name: str) -> object:
     # Loaded at first use: `import model_perf` needs none of it, and would take a tenth longer.
     if name == "stats":
         return importlib.import_module("model_perf.stats")
-    if name == "Stream":
-        return importlib.import_module("model_perf._streams").Stream
-    if name in ("ColumnCheck", "ColumnDrift", "DataDriftReport", "DatasetProfile"):
-        return getattr(drift, name)
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(_MODULE_OF[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

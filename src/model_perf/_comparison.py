@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from model_perf.errors import InvalidInputError
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import ABTest, Decision, Evaluation, ModelRef
 from model_perf.repos import Point
@@ -26,28 +25,19 @@ _STORED = (
 )
 
 
-def design(
-    metric: str | None, newest: Evaluation | None, duration: timedelta, policy: MonitoringPolicy
-) -> dict[str, object]:
-    """What is fixed at a test's start: its metric and level, and how many windows of *newest*'s length it will hold."""
-    if metric is None and newest is not None:
-        metric = policy.primary_metric(newest.metrics)
-    if metric is not None and policy.definition(metric) is None:
-        raise InvalidInputError(
-            "metric", f"nobody has said whether more of {metric!r} is better; add a MetricDefinition to the policy"
-        )
-    fixed: dict[str, object] = {"metric": metric, "alpha": policy.alpha, "source": "evaluations"}
+def plan(newest: Evaluation | None, duration: timedelta, alpha: float) -> dict[str, object]:
+    """How many windows of *newest*'s length a test will hold, and whether they can decide anything."""
     if newest is None:
-        return fixed | {"n_windows": None, "can_decide": None, "note": "model_a has no evaluation to plan from"}
+        return {"n_windows": None, "can_decide": None, "note": "model_a has no evaluation to plan from"}
     from model_perf.stats import plan_evaluations
 
     window = newest.evaluation_end - newest.evaluation_start
-    plan = plan_evaluations(duration, window, alpha=policy.alpha)
-    return fixed | {
-        "n_windows": plan.n_windows,
+    planned = plan_evaluations(duration, window, alpha=alpha)
+    return {
+        "n_windows": planned.n_windows,
         "window_s": window.total_seconds(),
-        "can_decide": plan.can_decide,
-        "note": plan.reason,
+        "can_decide": planned.can_decide,
+        "note": planned.reason,
     }
 
 

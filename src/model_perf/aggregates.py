@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from attrs import frozen
@@ -32,9 +31,9 @@ class Covariate:
 class Aggregates:
     """Count, mean and central moments of values x, and of a covariate y beside them.
 
-    ``a + b`` are those of both samples together, by the update of Chan et al. [1] and Pébay [2]: sums of squares would
-    lose the variance of values that are large beside their spread. Adding ``Aggregates()``, of no observation, changes
-    nothing.
+    ``a + b`` are those of both samples together, from central moments as of Chan et al. [1] and Pébay [2]: sums of
+    squares would lose the variance of values that are large beside their spread. Adding ``Aggregates()``, of no
+    observation, changes nothing.
 
     Attributes
     ----------
@@ -106,36 +105,23 @@ class Aggregates:
 
     @classmethod
     def merged(cls, parts: Iterable[Aggregates]) -> Aggregates:
-        """Those of all *parts* together."""
-        return functools.reduce(lambda a, b: a + b, parts, cls())
+        """Those of all *parts* together, summed without rounding in between."""
+        some = [part for part in parts if part.n]
+        if len(some) < 2:
+            return some[0] if some else cls()
+        n, origin = sum(part.n for part in some), some[0].mean
+        mean = origin + math.fsum(part.n * (part.mean - origin) for part in some) / n
+        moved = [(part, part.mean - mean) for part in some]
+        return cls(
+            n=n,
+            mean=mean,
+            m2=math.fsum(term for part, d in moved for term in (part.m2, part.n * d * d)),
+            m3=math.fsum(term for part, d in moved for term in (part.m3, 3.0 * d * part.m2, part.n * d * d * d)),
+            covariate=_merged_covariate(moved, n),
+        )
 
     def __add__(self, other: Aggregates) -> Aggregates:
-        if not self.n or not other.n:
-            return self if self.n else other
-        n, delta = self.n + other.n, other.mean - self.mean
-        share = other.n / n
-        between = delta * self.n * share
-        skew = 3.0 * delta * (self.n * (other.m2 / n) - share * self.m2)
-        return Aggregates(
-            n=n,
-            mean=self.mean + delta * share,
-            m2=self.m2 + other.m2 + delta * between,
-            m3=self.m3 + other.m3 + skew + delta * delta * between * ((self.n - other.n) / n),
-            covariate=self._merged_covariate(other, between, share),
-        )
-
-    def _merged_covariate(self, other: Aggregates, between: float, share: float) -> Covariate | None:
-        a, b = self.covariate, other.covariate
-        if a is None and b is None:
-            return None
-        if a is None or b is None:
-            raise InvalidInputError("aggregates", f"have a covariate on one side only; {_MEND}")
-        delta = b.mean - a.mean
-        return Covariate(
-            mean=a.mean + delta * share,
-            m2=a.m2 + b.m2 + delta * delta * self.n * share,
-            cross=a.cross + b.cross + delta * between,
-        )
+        return Aggregates.merged((self, other))
 
     @property
     def variance(self) -> float:
@@ -176,6 +162,22 @@ def as_observations(x: ArrayLike, y: ArrayLike | None) -> tuple[Floats, Floats |
     if covariates.size != values.size:
         raise InvalidInputError("y", f"has {covariates.size} entries and x has {values.size}; give one per value")
     return values, covariates
+
+
+def _merged_covariate(moved: Sequence[tuple[Aggregates, float]], n: int) -> Covariate | None:
+    """Of parts with the distance of each one's mean of x from the whole's."""
+    given = [(part.n, part.covariate, d) for part, d in moved if part.covariate is not None]
+    if not given:
+        return None
+    if len(given) < len(moved):
+        raise InvalidInputError("aggregates", f"have a covariate on one side only; {_MEND}")
+    origin = given[0][1].mean
+    mean = origin + math.fsum(size * (y.mean - origin) for size, y, _ in given) / n
+    return Covariate(
+        mean=mean,
+        m2=math.fsum(term for size, y, _ in given for term in (y.m2, size * (y.mean - mean) ** 2)),
+        cross=math.fsum(term for size, y, d in given for term in (y.cross, size * d * (y.mean - mean))),
+    )
 
 
 def _centred(values: Floats, groups: NDArray[np.intp], counts: NDArray[np.intp]) -> tuple[Floats, Floats]:

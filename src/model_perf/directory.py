@@ -62,10 +62,13 @@ class Lookups:
 
     async def completeness(self, ref: ModelRef, start: datetime, end: datetime, n: int | None) -> float | None:
         """The share of the expected samples that was there, 1 at most; *n* = how many were, None = unknown."""
-        expected = await self._ask("expected_samples", _as_count, ref, start, end)
+        expected = await self.expected_samples(ref, start, end)
         if expected and n is None:
             n = await self._ask("observed_samples", _as_count, ref, start, end)
         return min(1.0, n / expected) if expected and n is not None else None
+
+    async def expected_samples(self, ref: ModelRef, start: datetime, end: datetime) -> int | None:
+        return await self._ask("expected_samples", _as_count, ref, start, end)
 
     async def _ask(self, name: str, read: Callable[[Any], T], *args: object) -> T | None:
         method = getattr(self._directory, name, None)

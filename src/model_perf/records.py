@@ -261,6 +261,7 @@ class ABTest:
     decided_by: str | None = None
     created_by: str | None = None
     created_at: datetime
+    late_observations: int = 0
     metadata: Mapping[str, object] = field(factory=dict)
 
     @property
@@ -272,6 +273,35 @@ class ABTest:
     def machine_id(self) -> UUID:
         """The machine that both models serve."""
         return self.model_a.machine_id
+
+
+@frozen(kw_only=True)
+class Look:
+    """What a test on observations had found at one moment.
+
+    Attributes
+    ----------
+    n_a, n_b : int
+        Observations, of each model.
+    effect, standard_error : float or None
+        Of b - a, in the metric's unit; None where nothing could be said.
+    confidence_low, confidence_high : float or None
+        Where the intervals of all looks so far overlap; infinite while the test has hardly begun.
+    pvalue, sample_ratio_pvalue : float or None
+        The smallest of all looks so far.
+    """
+
+    look_at: datetime
+    n_a: int
+    n_b: int
+    decision: Decision
+    reason: str
+    effect: float | None = None
+    standard_error: float | None = None
+    confidence_low: float | None = None
+    confidence_high: float | None = None
+    pvalue: float | None = None
+    sample_ratio_pvalue: float | None = None
 
 
 @frozen(kw_only=True)

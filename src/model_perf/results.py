@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from attrs import field, frozen
 
 from model_perf.drift import DriftReport
-from model_perf.records import ABTest, ABTestStatus, Alert, Decision, Evaluation, TrainingRun, Winner
+from model_perf.records import ABTest, ABTestStatus, Alert, Decision, Evaluation, Look, TrainingRun, Winner
 from model_perf.repos import Point, SlotVersion
 
 if TYPE_CHECKING:
@@ -177,17 +177,30 @@ class ABTestResult:
     Attributes
     ----------
     decision, winner
-        `undecided` and `no_winner` until the test has ended: a test from evaluations looks once, at its end.
+        From evaluations `undecided` and `no_winner` until the test has ended: it looks once, at its end.
     confidence : float
         1 - pvalue; 0.0 when insufficient. Not the probability that the decision is right.
     effect, confidence_interval
         Mean of b - a over the common windows, in units of the metric.
+    standard_error : float or None
+        Of the effect, from observations: allowing for units with several rows, or for dependence in time.
+    source : {"evaluations", "observations"}
+        What it rests on. From observations a test may be looked at at any time; effect and interval are then those of
+        all looks so far together, and pvalue the smallest.
+    n_a, n_b : int
+        Observations of each model.
+    looks : tuple of Look
+        The looks at the observations, oldest first; the newest 200.
+    sample_ratio_pvalue : float or None
+        Of the planned split of the observations; below .001 the test is invalid.
     n_windows : int
         Windows that both models were evaluated on.
     n_evaluations_a, n_evaluations_b : int
         Evaluations of each model within the test, common windows or not.
     model_a_metrics, model_b_metrics : mapping of str to float
-        Means over the common windows; empty where there is none.
+        Means over the common windows, or of the observations; empty where there is none.
+    notes : tuple of str
+        What the result assumes.
     recommendation : str
         The same in words, with what to do.
     """
@@ -203,6 +216,13 @@ class ABTestResult:
     confidence_interval: ConfidenceInterval | None = None
     statistic: float | None = None
     pvalue: float | None = None
+    standard_error: float | None = None
+    source: Literal["evaluations", "observations"] = "evaluations"
+    n_a: int = 0
+    n_b: int = 0
+    looks: tuple[Look, ...] = ()
+    sample_ratio_pvalue: float | None = None
+    notes: tuple[str, ...] = ()
     n_windows: int = 0
     n_evaluations_a: int = 0
     n_evaluations_b: int = 0

@@ -19,6 +19,7 @@ from model_perf import (
     Alert,
     ConflictError,
     ModelPerformanceTracker,
+    ModelRef,
     MonitoringPolicy,
     NotFoundError,
     Page,
@@ -136,6 +137,39 @@ async def pass_through_ab_tests(tracker: ModelPerformanceTracker) -> None:
         design={"metric": "rmse"},
     )
     await tracker.ab_tests.cancel(test.id, reason="wrong version")
+    await pass_through_observations(tracker, new)
+
+
+async def pass_through_observations(tracker: ModelPerformanceTracker, new: ModelRef) -> None:
+    """A routed test that a buffer feeds and a look concludes, and a paired one that is concluded by hand."""
+    rng = np.random.default_rng(1)
+    test = await tracker.start_ab_test(
+        name="observed", model_a=REF, model_b=new, metric="mae", start=START, duration=timedelta(days=9000)
+    )
+    values = rng.normal(size=400)
+    for _ in range(2):
+        await tracker.observe_many(test.id, arms=["a", "b"] * 200, values=values, batch_id=make_id("observations"))
+    await tracker.observe(test.id, "a", 0.1, unit="press")
+    await tracker.count_served(test.id, a=300, b=300)
+    if not tracker._executor.is_bound:  # whose buffer would write beside the calls of its one task
+        async with tracker.observer(test.id) as observer:
+            observer.observe("b", 0.2, unit="press")
+    assert (await tracker.ab_test_results(test.id)).decision == "undecided"
+    await tracker.observe_many(test.id, arms=["b"] * 400, values=rng.normal(size=400) - 3.0)
+    assert (await tracker.ab_test_results(test.id)).decision == "invalid"
+    paired = await tracker.start_ab_test(
+        name="paired",
+        model_a=REF,
+        model_b=new,
+        metric="mae",
+        start=START,
+        duration=timedelta(days=9000),
+        pairing="shadow",
+    )
+    await tracker.observe_paired(paired.id, y_true=[1.0, 2.0], pred_a=[1.0, 2.5], pred_b=[1.5, 2.0])
+    await tracker.conclude_ab_test(paired.id, by="host")
+    assert await tracker.conclude_due_ab_tests() == []
+    assert len(await tracker.ab_tests.fetch_moments(test.id)) > 4
 
 
 async def pass_through_alerts(tracker: ModelPerformanceTracker) -> None:

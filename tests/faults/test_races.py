@@ -18,12 +18,16 @@ from tests.writers import (
     claim_all,
     conclude,
     feed_stream,
+    observations,
+    observe_parts,
     record,
     run_at_once,
     trigger_retraining,
 )
 
 from model_perf import ABTest, ConflictError, ModelPerformanceTracker
+from model_perf._ab_results import read_cells
+from model_perf.aggregates import Aggregates
 from model_perf.drift import CusumDetector
 
 LEASE = timedelta(hours=1)
@@ -171,3 +175,21 @@ async def test_a_window_checked_by_eight_processes_counts_once(
     assert answers == [expected] * 8
     reports = await tracker.drift.list_reports(ref, since=START, until=NOW)
     assert [each.alarm_value for each in reversed(reports.items)] == expected
+
+
+async def test_eight_processes_observe_one_test(
+    processes: ProcessPoolExecutor, tracker: ModelPerformanceTracker, database: str
+) -> None:
+    """All send the same batches in orders of their own: n is exact, mean and m2 right to 1e-8 at a mean of 1e9 sd."""
+    a, b = make_ref(version=1), make_ref(version=2)
+    test = await tracker.start_ab_test(name="n", model_a=a, model_b=b, metric="own", direction="lower")
+    work = [(database, tracker.schema, test.id, seed, 100) for seed in range(8)]
+    assert sum(await run_at_once(processes, database, observe_parts, work)) == 200
+    arms, values, _ = observations()
+    cells = read_cells(await tracker.ab_tests.fetch_moments(test.id))
+    for arm in "ab":
+        found = Aggregates.merged(moments for (_, which, _), moments in cells.items() if which == arm)
+        own = values[arms == arm]
+        assert found.n == own.size
+        assert found.mean == pytest.approx(own.mean(), rel=1e-8)
+        assert found.m2 == pytest.approx(float(np.sum((own - own.mean()) ** 2)), rel=1e-8)

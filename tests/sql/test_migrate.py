@@ -59,6 +59,7 @@ async def test_migrate_makes_the_tables_and_views(connection: asyncpg.Connection
     assert await relations(connection, schema) == {
         *("models", "model_performance_metrics", "model_drift_state", "model_training_history"),
         *("model_ab_tests", "model_alerts", "model_reference_profiles", "model_drift_reports", "schema_migrations"),
+        *("model_ab_moments", "model_ab_batches", "model_ab_looks"),
         *("v_latest_model_performance", "v_active_ab_tests", "v_unresolved_model_alerts"),
     }
 

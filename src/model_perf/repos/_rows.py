@@ -14,7 +14,9 @@ from model_perf.records import (
     SEVERITIES,
     ABTest,
     Alert,
+    Decision,
     Evaluation,
+    Look,
     Model,
     ModelRef,
     Severity,
@@ -213,8 +215,22 @@ def read_ab_test(row: Row) -> ABTest:
         decided_by=row["decided_by"],
         created_by=row["created_by"],
         created_at=row["created_at"],
+        late_observations=row["late_observations"],
         metadata=json_object(row["metadata"]),
     )
+
+
+def read_looks(text: str | None) -> tuple[Look, ...]:
+    """Looks as PostgreSQL aggregated them, in the order of the record's fields; infinities come as text."""
+    rows: list[list[Any]] = json.loads(text) if text else []
+    return tuple(_read_look(*row) for row in rows)
+
+
+def _read_look(look_at: str, n_a: int, n_b: int, decision: Decision, reason: str, *numbers: float | str | None) -> Look:
+    names = ("effect", "standard_error", "confidence_low", "confidence_high", "pvalue", "sample_ratio_pvalue")
+    known = {name: None if value is None else float(value) for name, value in zip(names, numbers, strict=True)}
+    moment = datetime.fromisoformat(look_at).astimezone(UTC)
+    return Look(look_at=moment, n_a=n_a, n_b=n_b, decision=decision, reason=reason, **known)
 
 
 def _fields(row: Row, plain: tuple[str, ...], times: tuple[str, ...], objects: tuple[str, ...]) -> dict[str, Any]:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from model_perf import _validation as check
 from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
-from model_perf.records import DECISIONS, ABTest, Decision, ModelRef, Winner, as_optional_model_type, as_ref, new_id
+from model_perf.records import (
+    DECISIONS,
+    ABTest,
+    Decision,
+    Look,
+    ModelRef,
+    Winner,
+    as_optional_model_type,
+    as_ref,
+    new_id,
+)
 from model_perf.repos._executor import Executor
 from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_timestamp, read_cursor
-from model_perf.repos._rows import read_ab_test
+from model_perf.repos._rows import read_ab_test, read_looks
 from model_perf.sql import add_filters, load_queries
+from model_perf.sql._connection import Connection, Row
 
 WINNERS: Mapping[Decision, Winner] = {"superior_a": "model_a", "superior_b": "model_b"}
 
@@ -127,6 +138,83 @@ class ABTestRepo:
         )
         return read_ab_test(row) if row is not None else await self._refuse("conclude", number)
 
+    async def add_moments(
+        self,
+        test_id: UUID,
+        cells: Sequence[Mapping[str, object]],
+        *,
+        n: int,
+        batch_id: UUID | str | None = None,
+        now: datetime | None = None,
+    ) -> bool:
+        """Merge the moments of a batch of *n* observations into those of the test; False where the batch was in.
+
+        Parameters
+        ----------
+        cells : sequence of mapping
+            metric, arm, slot, n, mean, m2, m3, and covariate_mean, covariate_m2, covariate_cross or None.
+        batch_id : UUID, optional
+            Makes a repeat harmless.
+
+        Raises
+        ------
+        ConflictError
+            The test has ended: the batch is counted as late, once, and not merged.
+        """
+        batch = new_id() if batch_id is None else check.as_uuid(batch_id, "batch_id")
+        args = (test_id, batch, self._executor.moment(now), n, check.to_json_array(cells))
+
+        async def add(connection: Connection) -> Row | None:
+            return await connection.fetchrow(self._queries["add_moments"], *args)
+
+        row = await self._executor.run(add, repeatable=batch_id is not None)
+        if row is None:
+            raise NotFoundError(f"no A/B test {test_id}")
+        if row["is_late"]:
+            test = await self.fetch(test_id)
+            end = (test.decided_at or test.test_end).isoformat()
+            raise ConflictError(
+                f"test {test.test_name!r} ended at {end}: {n} observations came late; they are counted in "
+                "late_observations, and in nothing else",
+                test,
+            )
+        return not row["is_repeat"]
+
+    async def fetch_moments(self, test_id: UUID) -> Sequence[Row]:
+        """The cells of a test, as `add_moments` takes them."""
+        return await self._executor.fetch(self._queries["fetch_moments"], test_id)
+
+    async def fetch_with_looks(self, test_id: UUID | str, *, limit: int = 200) -> tuple[ABTest, tuple[Look, ...]]:
+        """A test and its newest looks, oldest first."""
+        number = check.as_uuid(test_id, "test_id")
+        row = await self._executor.fetchrow(self._queries["fetch_with_looks"], number, as_limit(limit))
+        if row is None:
+            raise NotFoundError(f"no A/B test {number}")
+        return read_ab_test(row), read_looks(row["looks"])
+
+    async def add_look(self, test_id: UUID, look: Look) -> None:
+        """Keep a look at a running test."""
+        await self._executor.fetchrow(self._queries["add_look"], test_id, *_look_args(look))
+
+    async def conclude_by_look(
+        self, test_id: UUID, look: Look, *, winner_metrics: Mapping[str, object], decided_by: str | None = None
+    ) -> ABTest:
+        """Keep a look and end the test by it, once; who comes second gets a `ConflictError`."""
+        row = await self._executor.fetchrow(
+            self._queries["conclude_by_look"],
+            test_id,
+            *_look_args(look),
+            WINNERS.get(look.decision, "no_winner"),
+            check.to_json(check.as_json_object(winner_metrics, "winner_metrics")),
+            check.as_optional_text(decided_by, "decided_by", max_length=200),
+        )
+        return read_ab_test(row) if row is not None else await self._refuse("conclude", test_id)
+
+    async def list_due(self, now: datetime | None = None) -> list[ABTest]:
+        """The running tests that are past their end."""
+        rows = await self._executor.fetch(self._queries["list_due"], self._executor.moment(now))
+        return [read_ab_test(row) for row in rows]
+
     async def cancel(
         self, test_id: UUID | str, *, now: datetime | None = None, reason: str | None = None, by: str | None = None
     ) -> ABTest:
@@ -168,3 +256,10 @@ def _check_arms(model_a: ModelRef, model_b: ModelRef) -> None:
         of_a, of_b = getattr(model_a, attribute), getattr(model_b, attribute)
         if of_a != of_b:
             raise InvalidInputError("model_b", f"has {attribute} {of_b}, model_a has {of_a}; both need the same")
+
+
+def _look_args(look: Look) -> tuple[object, ...]:
+    return (
+        *(look.look_at, look.n_a, look.n_b, look.decision, look.reason, look.effect, look.standard_error),
+        *(look.confidence_low, look.confidence_high, look.pvalue, look.sample_ratio_pvalue),
+    )

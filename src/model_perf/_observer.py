@@ -1,0 +1,186 @@
+"""A buffer before the observations of an A/B test: merged in memory, written by time and by size."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self, TypeAlias
+from uuid import UUID
+
+from model_perf import _validation as check
+from model_perf._ab_design import ABDesign
+from model_perf._assignment import Unit, as_unit
+from model_perf._observations import Cells, as_metric, merge_cells, routed_cells
+from model_perf.errors import ConflictError, InvalidInputError, StorageError
+from model_perf.records import ABTest, new_id
+
+_LOG = logging.getLogger(__name__)
+
+LAST_ATTEMPTS = 5
+"""Tries of the last flush, at the end."""
+
+_UNITS = {str, int, UUID}
+_Key: TypeAlias = tuple[str | None, bool, bool]
+"""Metric, whether there is no unit, whether there is no covariate."""
+Send = Callable[[Cells, int, UUID], Awaitable[bool]]
+Load = Callable[[], Awaitable[tuple[ABTest, ABDesign]]]
+
+
+class Observer:
+    """Takes single observations at the pace of a service; made by `ModelPerformanceTracker.observer`.
+
+    Observations are merged into moments every *flush_at* of them, so that its memory is bounded while the database is
+    away, and written every *flush_every_s*. A flush whose answer was lost is sent again under the same batch id and
+    counts once. What a process has not flushed when it is killed is lost: that of *flush_every_s* at most, while the
+    database answers.
+    """
+
+    def __init__(self, load: Load, send: Send, *, flush_every_s: float, flush_at: int) -> None:
+        self._load, self._send = load, send
+        self._flush_every_s = check.as_float(flush_every_s, "flush_every_s", low=0.01, high=3600.0)
+        self._flush_at = check.as_int(flush_at, "flush_at", low=1, high=1_000_000)
+        self._design: ABDesign | None = None
+        self._columns: dict[_Key, _Columns] = {}
+        self._merged: Cells = {}
+        self._n_merged = 0
+        self._in_flight: tuple[Cells, int, UUID] | None = None
+        self._lock = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self.n_late = 0
+        """Observations that came after the end of the test: refused, and counted there."""
+
+    async def __aenter__(self) -> Self:
+        _, self._design = await self._load()
+        self._task = asyncio.create_task(self._flush_again_and_again())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        for attempt in range(1, LAST_ATTEMPTS + 1):
+            try:
+                await self.flush()
+                return
+            except StorageError:
+                if attempt == LAST_ATTEMPTS:
+                    raise
+                await asyncio.sleep(0.1 * 3**attempt)
+
+    def observe(
+        self,
+        arm: str,
+        value: float,
+        *,
+        unit: Unit | None = None,
+        covariate: float | None = None,
+        metric: str | None = None,
+    ) -> None:
+        """Take one observation; nothing is written yet. Arguments as of `observe_many`.
+
+        Raises
+        ------
+        InvalidInputError
+            An unknown arm or metric, a value that is not finite, a covariate that the design does not have.
+        """
+        if arm != "a" and arm != "b":
+            raise InvalidInputError("arm", f"{arm!r} is none; the arms are 'a' and 'b'")
+        if type(value) is not float or value - value != 0.0:
+            value = check.as_float(float(value) if isinstance(value, bool) else value, "value")
+        key = (metric, unit is None, covariate is None)
+        columns = self._columns.get(key) or self._begin(key)
+        if columns.is_binary and value != 0.0 and value != 1.0:
+            raise InvalidInputError("value", f"{value:g} is neither 0 nor 1, and the metric is binary")
+        if unit is not None:
+            columns.units.append(unit if type(unit) in _UNITS and unit != "" else as_unit(unit).decode())
+        if covariate is not None:
+            columns.covariates.append(check.as_float(covariate, "covariate"))
+        columns.arms.append(arm)
+        columns.values.append(value)
+        if len(columns.values) >= self._flush_at:
+            self._merge(key)
+
+    async def flush(self) -> None:
+        """Write what was observed so far.
+
+        Raises
+        ------
+        StorageError
+            The database does not answer; nothing is lost, and the next flush sends the same.
+        """
+        async with self._lock:
+            for key in list(self._columns):
+                self._merge(key)
+            if self._in_flight is not None:
+                await self._send_in_flight()
+            if self._merged:
+                self._in_flight = self._merged, self._n_merged, new_id()
+                self._merged, self._n_merged = {}, 0
+                await self._send_in_flight()
+
+    async def _send_in_flight(self) -> None:
+        assert self._in_flight is not None
+        try:
+            await self._send(*self._in_flight)
+        except ConflictError as late:
+            self.n_late += self._in_flight[1]
+            _LOG.warning("%s", late)
+        self._in_flight = None
+
+    def _begin(self, key: _Key) -> _Columns:
+        """Columns for observations of one kind; with units or without, since both count in their own way."""
+        metric, _, has_no_covariate = key
+        if self._design is None:
+            raise InvalidInputError("observer", "is not open; use it as `async with tracker.observer(...)`")
+        name = as_metric(self._design, metric)
+        is_primary = name == self._design.metric
+        if has_no_covariate == (is_primary and self._design.covariate is not None):
+            raise InvalidInputError(
+                "covariate", f"the design's is {self._design.covariate!r}; give it so, or leave it out"
+            )
+        columns = _Columns(is_binary=is_primary and self._design.kind == "binary")
+        self._columns[key] = columns
+        return columns
+
+    def _merge(self, key: _Key) -> None:
+        """What came so far into moments, whose number does not grow with it."""
+        columns = self._columns.pop(key)
+        assert self._design is not None
+        cells = routed_cells(
+            self._design,
+            arms=columns.arms,
+            values=columns.values,
+            units=columns.units or None,
+            covariates=columns.covariates or None,
+            metric=key[0],
+            spread=id(self) >> 6,
+        )
+        self._merged = merge_cells([self._merged, cells])
+        self._n_merged += len(columns.values)
+
+    async def _flush_again_and_again(self) -> None:
+        while True:
+            await asyncio.sleep(self._flush_every_s)
+            try:
+                await self.flush()
+            except StorageError as error:
+                _LOG.warning("observations wait for the database: %s", error)
+
+
+class _Columns:
+    """Observations of one kind as they come."""
+
+    __slots__ = ("arms", "covariates", "is_binary", "units", "values")
+
+    def __init__(self, *, is_binary: bool) -> None:
+        self.is_binary = is_binary
+        self.arms: list[str] = []
+        self.values: list[float] = []
+        self.units: list[Unit] = []
+        self.covariates: list[float] = []
