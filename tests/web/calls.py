@@ -22,6 +22,7 @@ PREFIX = "/api/v1/model-performance"
 OLD, NEW = make_ref(version=1), make_ref("new", version=2)
 MODEL_TYPE, MACHINE = OLD.model_type, OLD.machine_id
 METRICS = {"rmse": 10.2, "r_squared": 0.93}
+OBSERVATIONS = {"arms": ["a", "b"], "values": [0.1, 0.2], "units": ["press 7", 8]}
 
 
 @frozen(kw_only=True)
@@ -88,7 +89,9 @@ async def make_world(tracker: ModelPerformanceTracker) -> World:
     assert stored.alert is not None
     await record(tracker, noisy_evaluation(NEW, yesterday))
     trigger = await tracker.trigger_retraining(model_type=MODEL_TYPE, machine_id=MACHINE, reason="by hand")
-    test = await tracker.start_ab_test(name="old or new", model_a=OLD, model_b=NEW, duration=timedelta(days=30))
+    test = await tracker.start_ab_test(
+        name="old or new", model_a=OLD, model_b=NEW, duration=timedelta(days=30), metric="mse", direction="lower"
+    )
     return World(alert_id=stored.alert.id, run_id=trigger.run.id, test_id=test.id)
 
 
@@ -96,11 +99,11 @@ def valid_request(operation: Operation, world: World) -> dict[str, Any]:
     """What httpx needs for a request that the route takes, with every parameter given."""
     path = operation.path.format(test_id=world.test_id, alert_id=world.alert_id, run_id=world.run_id)
     parameters = {name: value for name, value in VALID.items() if name in operation.parameters}
-    body = {"json": METRICS} if operation.has_body else {}
+    body = {"json": OBSERVATIONS if "observations" in path else METRICS} if operation.has_body else {}
     return {"method": operation.method, "url": path, "params": parameters, **body}
 
 
-# A valid value of every parameter of any route; `planned_n` and `margin` have none yet, a cursor is given out.
+# A valid value of every parameter of any route; a cursor is given out.
 VALID: Mapping[str, str] = {
     "model_id": str(OLD.model_id),
     "model_type": MODEL_TYPE,
@@ -113,7 +116,11 @@ VALID: Mapping[str, str] = {
     "evaluation_id": str(make_id("evaluation")),
     "by": "ada",
     "days": "36525",
-    "metric": "rmse",
+    "metric": "mse",
+    "direction": "lower",
+    "planned_n": "5000",
+    "margin": "0.5",
+    "batch_id": str(make_id("batch")),
     "trigger_type": "drift_detected",
     "reason": "by hand",
     "limit": "100",

@@ -40,6 +40,7 @@ EVALUATION = {
     "sample_count": "108",
 }
 METRICS = {"rmse": 12.1}
+_BODIES = {"record": METRICS, "observations": {"arms": ["a"], "values": [0.1]}}
 LATE = 2.0
 """Seconds after which an answer of the directory is not used."""
 
@@ -74,8 +75,8 @@ ROUTES = pytest.mark.parametrize(("method", "path", "params"), REQUESTS, ids=[f"
 
 
 async def ask(client: httpx.AsyncClient, method: str, path: str, params: dict[str, str]) -> httpx.Response:
-    body = METRICS if path.rstrip("/").endswith("/record") else None
-    return await client.request(method, path, params=params, json=body)
+    word = path.rstrip("/").rpartition("/")[2]
+    return await client.request(method, path, params=params, json=_BODIES.get(word))
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_the_page_begins_with_the_host() -> None:
 
 def test_every_route_is_asked() -> None:
     """The requests of these tests reach all sixteen routes, each by two addresses."""
-    assert len(REQUESTS) == 2 * 16
+    assert len(REQUESTS) == 2 * 17
 
 
 @ROUTES
@@ -279,7 +280,7 @@ def test_the_hosts_openapi_is_unchanged() -> None:
     alone = load_host("postgresql://nowhere", source).openapi()
     mounted = NOT_STARTED.openapi()
     ours = set(mounted["paths"]) - set(alone["paths"])
-    assert (len(ours), all(path.startswith(API) for path in ours)) == (16, True)
+    assert (len(ours), all(path.startswith(API) for path in ours)) == (17, True)
     validation_errors = {"HTTPValidationError", "ValidationError"} - set(alone["components"]["schemas"])
     assert not validation_errors & set(mounted["components"]["schemas"])
     assert without_ours(mounted) == alone
@@ -294,6 +295,6 @@ def test_included_twice_nothing_clashes(recwarn: pytest.WarningsRecorder) -> Non
     app.include_router(router, prefix="/third")
     twice = app.openapi()
     ids = [operation["operationId"] for item in twice["paths"].values() for operation in item.values()]
-    assert len(ids) == len(set(ids)) == 3 * 16 + 1
+    assert len(ids) == len(set(ids)) == 3 * 17 + 1
     assert twice["components"] == once["components"]
     assert [str(warning.message) for warning in recwarn] == []

@@ -3,6 +3,7 @@
 Thresholds come as arguments; nothing here knows a policy, a database or a clock.
 """
 
+from model_perf.stats._ab_plan import ABTestPlan, plan_ab_test
 from model_perf.stats._change_point import ChangePoint, change_point
 from model_perf.stats._cluster_variance import ClusteredMean, clustered_mean
 from model_perf.stats._confidence_interval import ConfidenceInterval
@@ -39,6 +40,7 @@ from model_perf.stats._welch import welch_t_test
 from model_perf.stats._wilcoxon import Wilcoxon, wilcoxon_signed_rank
 
 __all__ = [
+    "ABTestPlan",
     "Alternative",
     "ChangePoint",
     "ClusteredMean",
@@ -80,6 +82,7 @@ __all__ = [
     "non_inferior_proportion",
     "non_inferiority_test",
     "paired_t",
+    "plan_ab_test",
     "plan_evaluations",
     "proportions_z_test",
     "sample_ratio_test",

@@ -19,6 +19,7 @@ from model_perf import (
     DataDriftReport,
     DriftReport,
     FleetEntry,
+    Look,
     MetricCheck,
     ModelRef,
     MonitoringPolicy,
@@ -318,6 +319,13 @@ def ab_test_result(result: ABTestResult) -> schemas.ModelPerfABTestResult:
         "effect": _finite(result.effect),
         "confidence_interval": _interval(result.confidence_interval),
         "pvalue": result.pvalue,
+        "standard_error": _finite(result.standard_error),
+        "source": result.source,
+        "n_a": result.n_a,
+        "n_b": result.n_b,
+        "sample_ratio_pvalue": result.sample_ratio_pvalue,
+        "looks": [_look(each) for each in result.looks],
+        "notes": list(result.notes),
         "n_windows": result.n_windows,
         "n_evaluations_a": result.n_evaluations_a,
         "n_evaluations_b": result.n_evaluations_b,
@@ -325,6 +333,20 @@ def ab_test_result(result: ABTestResult) -> schemas.ModelPerfABTestResult:
         "model_b_metrics": dict(result.model_b_metrics),
         "reason": result.reason,
         "recommendation": result.recommendation,
+    }
+
+
+def _look(look: Look) -> schemas.ModelPerfLook:
+    low, high = _finite(look.confidence_low), _finite(look.confidence_high)
+    return {
+        "look_at": look.look_at,
+        "n_a": look.n_a,
+        "n_b": look.n_b,
+        "decision": look.decision,
+        "effect": _finite(look.effect),
+        "confidence_interval": None if low is None or high is None else {"low": low, "high": high},
+        "pvalue": look.pvalue,
+        "sample_ratio_pvalue": look.sample_ratio_pvalue,
     }
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import Query, Request, Response
+from fastapi import Request, Response
 from pydantic_core import to_json
 
 from model_perf import (
@@ -136,15 +136,13 @@ class Endpoints:
         duration_hours: given.DurationHours = 24,
         traffic_split: given.TrafficSplit = 0.5,
         metric: given.Metric = None,
-        planned_n: Annotated[str | None, Query(description="Not yet: refused.")] = None,
-        margin: Annotated[str | None, Query(description="Not yet: refused.")] = None,
+        direction: given.BetterDirection = None,
+        planned_n: given.PlannedN = None,
+        margin: given.Margin = None,
         model_a_version: given.ModelVersion = None,
         model_b_version: given.ModelVersion = None,
     ) -> Response:
-        """Start a test of two versions that are evaluated on the same windows."""
-        for name, value in (("planned_n", planned_n), ("margin", margin)):
-            if value is not None:
-                raise InvalidInputError(name, "tests from evaluations have no such design; leave it out")
+        """Start a test of two versions: on observations, or on evaluations of the same windows."""
         model_a = await self._arm("model_a", model_a_id, model_type, machine_id, model_a_version)
         model_b = await self._arm("model_b", model_b_id, model_type, machine_id, model_b_version)
         test = await self._tracker.start_ab_test(
@@ -155,8 +153,20 @@ class Endpoints:
             traffic_split=traffic_split,
             metric=metric,
             created_by=by,
+            **_given(direction=direction, planned_n=planned_n, margin=margin),
         )
         return _json(answers.started_ab_test(test))
+
+    async def model_perf_observe(
+        self,
+        test_id: given.PathId,
+        observations: given.Observations,
+        metric: given.Metric = None,
+        batch_id: given.BatchId = None,
+    ) -> Response:
+        """Tell outcomes of a test, each of the model that served it; 409 where they come late."""
+        is_new = await self._tracker.observe_many(test_id, **observations, metric=metric, batch_id=batch_id)
+        return _json({"test_id": test_id, "n": len(observations["values"]), "is_new": is_new})
 
     async def model_perf_list_ab_tests(
         self,
@@ -175,11 +185,11 @@ class Endpoints:
         return _page([answers.ab_test(test, names) for test in page.items], page, request)
 
     async def model_perf_get_ab_test_results(self, test_id: given.PathId) -> Response:
-        """What a test has found; the first look after its end concludes it, once."""
+        """What a test has found; a look that decides, or the first after its end, concludes it, once."""
         return _json(answers.ab_test_result(await self._tracker.ab_test_results(test_id)))
 
     async def model_perf_conclude_ab_test(self, test_id: given.PathId, by: given.By) -> Response:
-        """End a test now; before its end nothing is decided."""
+        """End a test now, by a last look; from evaluations nothing is decided before its end."""
         return _json(answers.ab_test_result(await self._tracker.conclude_ab_test(test_id, by=by)))
 
     async def model_perf_list_active_alerts(
@@ -252,6 +262,11 @@ class Endpoints:
 
     async def _training_run(self, run: TrainingRun) -> Response:
         return _json(answers.training_run(run, await self._tracker.machine_names([run.machine_id])))
+
+
+def _given(**options: Any) -> Any:
+    """The options that a request names; the others have the tracker's defaults."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _json(answer: object, headers: dict[str, str] | None = None) -> Response:

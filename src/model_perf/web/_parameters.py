@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from inspect import signature
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, TypedDict, cast
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
@@ -158,24 +158,30 @@ def refuse_repeated(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     return refuse
 
 
-async def _read_metrics(request: Request) -> dict[str, float]:
-    """The body, a JSON object of names and numbers; its values are checked by `ModelPerformanceTracker.record`."""
+async def _read_object(request: Request, example: str) -> dict[str, Any]:
+    """The body, a JSON object."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if not re.fullmatch(r"application/(.+\+)?json", kind):
         raise RequestRefusedError(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "body", f'is {kind!r}; send application/json, as in {{"rmse": 12.1}}'
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "body", f"is {kind!r}; send application/json, as in {example}"
         )
     body = await _read_limited(request)
     try:
-        metrics = json.loads(
+        found = json.loads(
             body.decode("utf-8-sig"), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant
         )
     except (ValueError, RecursionError) as error:
         if isinstance(error, InvalidInputError):
             raise
-        raise InvalidInputError("body", 'is not JSON in UTF-8; send an object, as in {"rmse": 12.1}') from None
-    if not isinstance(metrics, dict):
-        raise InvalidInputError("body", f'is a JSON {_KINDS[type(metrics)]}; send an object, as in {{"rmse": 12.1}}')
+        raise InvalidInputError("body", f"is not JSON in UTF-8; send an object, as in {example}") from None
+    if not isinstance(found, dict):
+        raise InvalidInputError("body", f"is a JSON {_KINDS[type(found)]}; send an object, as in {example}")
+    return found
+
+
+async def _read_metrics(request: Request) -> dict[str, float]:
+    """Names and numbers, which are checked by `ModelPerformanceTracker.record`."""
+    metrics = await _read_object(request, '{"rmse": 12.1}')
     for name, value in metrics.items():
         if type(value) not in (int, float):
             raise InvalidInputError(
@@ -184,7 +190,71 @@ async def _read_metrics(request: Request) -> dict[str, float]:
     return metrics
 
 
+class ObservationsBody(TypedDict):
+    """Outcomes, a row each, as `ModelPerformanceTracker.observe_many` takes and checks them."""
+
+    arms: list[str]
+    values: list[float]
+    units: list[str | int] | None
+    covariates: list[float] | None
+
+
+async def _read_observations(request: Request) -> ObservationsBody:
+    found = await _read_object(request, '{"arms": ["a", "b"], "values": [1.2, 0.9]}')
+    names = ObservationsBody.__annotations__
+    if unknown := found.keys() - names.keys():
+        raise InvalidInputError("body", f"has {min(unknown)!r}, which observations have not; give {', '.join(names)}")
+    columns = {name: found.get(name) for name in names}
+    for name, column in columns.items():
+        if column is None and name in ("units", "covariates"):
+            continue
+        if not isinstance(column, list):
+            said = "is missing" if column is None else f"is a JSON {_KINDS[type(column)]}"
+            raise InvalidInputError(name, f"{said}; give an array with an entry per observation")
+        for place, value in enumerate(column):
+            if type(value) not in _ENTRIES[name]:
+                raise InvalidInputError(name, f"holds a JSON {_KINDS[type(value)]} at position {place}")
+    return cast(ObservationsBody, columns)
+
+
 Metrics = Annotated[dict[str, float], Depends(_read_metrics)]
+
+_ENTRIES: dict[str, tuple[type, ...]] = {
+    "arms": (str,), "values": (int, float), "units": (str, int), "covariates": (int, float),
+}  # fmt: skip
+
+Observations = Annotated[ObservationsBody, Depends(_read_observations)]
+BatchId = Annotated[UUID | None, Query(description="Makes a repeat of the request harmless.")]
+PlannedN = Annotated[
+    int | None, Query(ge=2, le=10**12, description="Observations of both models by which a decision is wanted.")
+]
+Margin = Annotated[float | None, Query(gt=0, le=1e90, description="A smaller difference is none.")]
+BetterDirection = Annotated[
+    Literal["lower", "higher"] | None, Query(description="Which is better; default as the policy knows the metric.")
+]
+
+OBSERVATIONS_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "Outcomes, each of the model that served it: columns of equal lengths.",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["arms", "values"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "arms": {"type": "array", "items": {"enum": ["a", "b"]}},
+                        "values": {"type": "array", "items": {"type": "number"}},
+                        "units": {"type": "array", "items": {"type": ["string", "integer"]}},
+                        "covariates": {"type": "array", "items": {"type": "number"}},
+                    },
+                },
+                "example": {"arms": ["a", "b"], "values": [1.2, 0.9], "units": ["press 7", "press 8"]},
+            }
+        },
+    }
+}
 
 METRICS_BODY = {
     "requestBody": {
@@ -210,7 +280,7 @@ async def _read_limited(request: Request) -> bytes:
         size += len(chunk)
         if size > MAX_BODY_BYTES:
             raise RequestRefusedError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body", f"has more than {MAX_BODY_BYTES} bytes; send metrics only"
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body", f"has more than {MAX_BODY_BYTES} bytes; send less at once"
             )
         chunks.append(chunk)
     return b"".join(chunks)

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from model_perf import InvalidInputError, ModelPerformanceTracker
 from model_perf.web import schemas
 from model_perf.web._endpoints import Endpoints
-from model_perf.web._parameters import METRICS_BODY, refuse_garbled, refuse_repeated, remember_user
+from model_perf.web._parameters import METRICS_BODY, OBSERVATIONS_BODY, refuse_garbled, refuse_repeated, remember_user
 from model_perf.web._problems import ProblemRoute, documented
 
 
@@ -43,6 +43,11 @@ def _routes(to: Endpoints) -> list[_Route]:
         _Route("GET", "/training/{run_id}", to.model_perf_get_training_run, schemas.ModelPerfTrainingRun, (404,)),
         _Route("POST", "/ab-test/start", to.model_perf_start_ab_test, schemas.ModelPerfStartedABTest, (409,)),
         _Route("GET", "/ab-test", to.model_perf_list_ab_tests, list[schemas.ModelPerfABTest]),
+        _Route(
+            *("POST", "/ab-test/{test_id}/observations", to.model_perf_observe, schemas.ModelPerfObserved),
+            (404, 409, 413, 415),
+            openapi_extra=OBSERVATIONS_BODY,
+        ),
         _Route(
             *("GET", "/ab-test/{test_id}/results", to.model_perf_get_ab_test_results),
             *(schemas.ModelPerfABTestResult, (404,)),

@@ -301,6 +301,27 @@ class ModelPerfABTest(TypedDict):
     created_by: str | None
 
 
+class ModelPerfObserved(TypedDict):
+    """What became of a batch of observations."""
+
+    test_id: UUID
+    n: int
+    is_new: Annotated[bool, Field(description="False where the batch was in already, or is empty.")]
+
+
+class ModelPerfLook(TypedDict):
+    """What a test on observations had found at one moment."""
+
+    look_at: datetime
+    n_a: int
+    n_b: int
+    decision: Decision
+    effect: float | None
+    confidence_interval: ModelPerfInterval | None
+    pvalue: float | None
+    sample_ratio_pvalue: float | None
+
+
 class ModelPerfABTestResult(TypedDict):
     """What a test has found, or how far it is."""
 
@@ -319,14 +340,21 @@ class ModelPerfABTestResult(TypedDict):
     confidence: Annotated[
         float, Field(description="1 - pvalue, 0 when insufficient; not a probability of being right.")
     ]
-    effect: Annotated[float | None, Field(description="Mean of b - a over the common windows.")]
+    effect: Annotated[float | None, Field(description="Mean of b - a.")]
     confidence_interval: ModelPerfInterval | None
     pvalue: float | None
+    standard_error: float | None
+    source: Literal["evaluations", "observations"]
+    n_a: int
+    n_b: int
+    sample_ratio_pvalue: Annotated[float | None, Field(description="Of the planned split; below .001 it is invalid.")]
+    looks: Annotated[list[ModelPerfLook], Field(description="At the observations, oldest first; the newest 200.")]
+    notes: list[str]
     n_windows: int
     n_evaluations_a: int
     n_evaluations_b: int
-    model_a_metrics: Annotated[Metrics, Field(description="Means over the common windows; empty where there is none.")]
-    model_b_metrics: Annotated[Metrics, Field(description="Means over the common windows; empty where there is none.")]
+    model_a_metrics: Annotated[Metrics, Field(description="Means of what the result rests on; empty where it is none.")]
+    model_b_metrics: Annotated[Metrics, Field(description="Means of what the result rests on; empty where it is none.")]
     reason: str
     recommendation: str
 
