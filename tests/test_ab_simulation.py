@@ -23,7 +23,7 @@ from model_perf.aggregates import Aggregates
 from model_perf.records import Decision, Look
 from model_perf.stats import sequence_multipliers
 
-Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
+Draw = Callable[[np.random.Generator, int], NDArray[Any]]
 
 PLANNED_N = 20_000
 RUNS = 300
@@ -90,7 +90,7 @@ def test_equal_models_are_seldom_told_apart(name: str) -> None:
     told_apart = sum(decision.startswith("superior") for decision in found)
     assert told_apart <= most_often(0.05, RUNS)
     assert sum(decision == "invalid" for decision in found) <= most_often(0.002, RUNS)
-    assert sum(decision == "undecided" for decision in found) > 0.9 * RUNS
+    assert sum(decision in ("undecided", "insufficient_data") for decision in found) > 0.9 * RUNS
 
 
 @pytest.mark.long
