@@ -27,6 +27,24 @@ MIN_GROUPS = 10
 GUARD_ALPHA = 0.001
 
 
+class _Told(dict[tuple[str, str], dict[int, Aggregates]]):
+    """The moments by metric and arm, each slot apart, and together once somebody asks."""
+
+    def __init__(self, cells: Cells) -> None:
+        for (metric, arm, slot), moments in cells.items():
+            self.setdefault((metric, arm), {})[slot] = moments
+        self._wholes: dict[tuple[str, str], Aggregates] = {}
+
+    def slots(self, metric: str | None, arm: str) -> Mapping[int, Aggregates]:
+        return self.get((metric or "", arm), {})
+
+    def whole(self, metric: str | None, arm: str) -> Aggregates:
+        key = metric or "", arm
+        if key not in self._wholes:
+            self._wholes[key] = Aggregates.merged(self.slots(*key).values())
+        return self._wholes[key]
+
+
 @frozen(kw_only=True)
 class _Mean:
     """Of one arm, or of the differences; ``df`` is None where the standard error counts as known."""
@@ -58,10 +76,11 @@ class Findings:
 
 def take_look(test: ABTest, design: ABDesign, cells: Cells, looks: Sequence[Look], now: datetime) -> Findings:
     """The decision at *now*, in the order: invalid, insufficient data, superior, equivalent, undecided."""
-    a, b = _arm(cells, design.metric, "a"), _arm(cells, design.metric, "b")
-    ratio = None if design.pairing == "shadow" else _ratio_pvalue(test, design, cells, looks)
-    lacking = _lacking(test, design, cells, design.metric, now)
-    compared = None if lacking else _compare(test, design, cells, design.metric, now)
+    told = _Told(cells)
+    a, b = told.whole(design.metric, "a"), told.whole(design.metric, "b")
+    ratio = None if design.pairing == "shadow" else _ratio_pvalue(test, design, told, looks)
+    lacking = _lacking(test, design, told, design.metric, now)
+    compared = None if lacking else _compare(test, design, told, design.metric, now)
     if compared is not None and compared.standard_error == 0.0 and compared.effect != 0.0:
         compared, lacking = None, "the differences have no spread at all, and so no measure of chance"
     look = Look(
@@ -69,14 +88,14 @@ def take_look(test: ABTest, design: ABDesign, cells: Cells, looks: Sequence[Look
     )
     if compared is not None:
         look = _with_sequence(look, compared, design, looks)
-    decision, reason = _decide(test, design, cells, look, compared, now, lacking)
+    decision, reason = _decide(test, design, told, look, compared, now, lacking)
     look = evolve(look, decision=decision, reason=reason)
-    names = {metric for metric, arm, _ in cells if metric != SERVED and arm in "ab"}
+    names = {metric for metric, arm in told if metric != SERVED and arm in "ab"}
     return Findings(
         look=look,
-        means_a={name: _arm(cells, name, "a").mean for name in sorted(names) if _arm(cells, name, "a").n},
-        means_b={name: _arm(cells, name, "b").mean for name in sorted(names) if _arm(cells, name, "b").n},
-        notes=_notes(test, design, cells),
+        means_a={name: told.whole(name, "a").mean for name in sorted(names) if told.whole(name, "a").n},
+        means_b={name: told.whole(name, "b").mean for name in sorted(names) if told.whole(name, "b").n},
+        notes=_notes(test, design, told),
     )
 
 
@@ -88,14 +107,14 @@ def is_final(decision: Decision, test: ABTest, now: datetime) -> bool:
 def _decide(
     test: ABTest,
     design: ABDesign,
-    cells: Cells,
+    told: _Told,
     look: Look,
     compared: _Compared | None,
     now: datetime,
     lacking: str,
 ) -> tuple[Decision, str]:
     if look.sample_ratio_pvalue is not None and look.sample_ratio_pvalue < GUARD_ALPHA:
-        return "invalid", _ratio_reason(test, cells, design.metric, look)
+        return "invalid", _ratio_reason(test, told, design.metric, look)
     if compared is None:
         return "insufficient_data", lacking
     low, high = look.confidence_low, look.confidence_high
@@ -111,7 +130,7 @@ def _decide(
         return "undecided", f"{said}; nobody has said whether more of {design.metric} is better"
     if low > 0.0 or high < 0.0:
         b_is_better = (low > 0.0) == (design.sign > 0.0)
-        held_up = _held_up(test, design, cells, now, 1.0 if b_is_better else -1.0)
+        held_up = _held_up(test, design, told, now, 1.0 if b_is_better else -1.0)
         if held_up:
             return "undecided", f"{said}; {held_up}"
         return ("superior_b" if b_is_better else "superior_a"), said
@@ -149,10 +168,10 @@ def _sequence(compared: _Compared, design: ABDesign) -> ConfidenceSequence:
     )
 
 
-def _held_up(test: ABTest, design: ABDesign, cells: Cells, now: datetime, winner: float) -> str:
+def _held_up(test: ABTest, design: ABDesign, told: _Told, now: datetime, winner: float) -> str:
     """Why a guardrail does not let the better model (1.0: b, -1.0: a) win yet; empty where all let it."""
     for guardrail in design.guardrails:
-        bound = _harm_bound(test, design, cells, guardrail, now, winner)
+        bound = _harm_bound(test, design, told, guardrail, now, winner)
         if bound is None:
             return f"guardrail {guardrail.metric} has too few observations"
         if bound >= guardrail.margin:
@@ -162,14 +181,14 @@ def _held_up(test: ABTest, design: ABDesign, cells: Cells, now: datetime, winner
 
 
 def _harm_bound(
-    test: ABTest, design: ABDesign, cells: Cells, guardrail: Guardrail, now: datetime, winner: float
+    test: ABTest, design: ABDesign, told: _Told, guardrail: Guardrail, now: datetime, winner: float
 ) -> float | None:
     """The upper end of how much worse the better model is in the guardrail's metric, at every look."""
     from model_perf.stats import confidence_sequence
 
-    if _lacking(test, design, cells, guardrail.metric, now):
+    if _lacking(test, design, told, guardrail.metric, now):
         return None
-    compared = _compare(test, design, cells, guardrail.metric, now)
+    compared = _compare(test, design, told, guardrail.metric, now)
     worse = -winner if guardrail.direction == "higher" else winner
     found = confidence_sequence(
         worse * compared.effect,
@@ -183,10 +202,10 @@ def _harm_bound(
     return found.confidence_interval.high
 
 
-def _compare(test: ABTest, design: ABDesign, cells: Cells, metric: str | None, now: datetime) -> _Compared:
+def _compare(test: ABTest, design: ABDesign, told: _Told, metric: str | None, now: datetime) -> _Compared:
     if design.pairing == "shadow":
-        return _compare_pairs(_time_slots(test, cells, metric, now))
-    slots = {arm: _slots(cells, metric, arm) for arm in "ab"}
+        return _compare_pairs(_time_slots(test, told, metric, now))
+    slots: Mapping[str, Mapping[int, Aggregates]] = {arm: told.slots(metric, arm) for arm in "ab"}
     if design.covariate is not None and metric == design.metric:
         slots = _without_covariate(slots)
     a, b = _mean_of(slots["a"]), _mean_of(slots["b"])
@@ -242,19 +261,21 @@ def _df(a: _Mean, b: _Mean) -> float | None:
     return welch_df(*((variance, math.inf if df is None else df) for variance, df in parts))
 
 
-def _lacking(test: ABTest, design: ABDesign, cells: Cells, metric: str | None, now: datetime) -> str:
+def _lacking(test: ABTest, design: ABDesign, told: _Told, metric: str | None, now: datetime) -> str:
     """What is missing before anything can be said of a metric; empty where nothing is."""
     is_binary = design.kind == "binary" and metric == design.metric
     if design.pairing == "shadow":
-        return _lacking_pairs(_time_slots(test, cells, metric, now), design.cap, is_binary=is_binary)
+        return _lacking_pairs(_time_slots(test, told, metric, now), design.cap, is_binary=is_binary)
     for arm in "ab":
-        if said := _lacking_in_arm(_slots(cells, metric, arm), f"model_{arm}", design.cap, is_binary=is_binary):
+        slots, whole = told.slots(metric, arm), told.whole(metric, arm)
+        if said := _lacking_in_arm(slots, whole, f"model_{arm}", design.cap, is_binary=is_binary):
             return said
     return ""
 
 
-def _lacking_in_arm(slots: Mapping[int, Aggregates], who: str, cap: float | None, *, is_binary: bool) -> str:
-    whole = Aggregates.merged(slots.values())
+def _lacking_in_arm(
+    slots: Mapping[int, Aggregates], whole: Aggregates, who: str, cap: float | None, *, is_binary: bool
+) -> str:
     if whole.n < BURN_IN:
         return f"{who} has {whole.n} observations; {BURN_IN} are needed"
     if len(slots) < MIN_GROUPS and all(slot < UNIT_SLOTS for slot in slots):
@@ -291,16 +312,16 @@ def _too_skewed(whole: Aggregates, who: str, cap: float | None) -> str:
     )
 
 
-def _ratio_pvalue(test: ABTest, design: ABDesign, cells: Cells, looks: Sequence[Look]) -> float:
+def _ratio_pvalue(test: ABTest, design: ABDesign, told: _Told, looks: Sequence[Look]) -> float:
     """Of the planned split, at this look or one before: of the units served, and of those whose outcome arrived."""
     from model_perf.stats import sequential_sample_ratio
 
     weights = (1.0 - test.traffic_split, test.traffic_split)
     pvalues = [each.sample_ratio_pvalue for each in looks if each.sample_ratio_pvalue is not None]
-    served = [_arm(cells, SERVED, arm).n for arm in "ab"]
+    served = [told.whole(SERVED, arm).n for arm in "ab"]
     if sum(served):
         pvalues.append(sequential_sample_ratio(served, weights).pvalue)
-    slots = {arm: _slots(cells, design.metric, arm) for arm in "ab"}
+    slots = {arm: told.slots(design.metric, arm) for arm in "ab"}
     alone = [sum(cell.n for slot, cell in slots[arm].items() if slot >= UNIT_SLOTS) for arm in "ab"]
     if sum(alone):
         pvalues.append(sequential_sample_ratio(alone, weights).pvalue)
@@ -327,7 +348,7 @@ def _ratio_of_units(slots: Mapping[str, Mapping[int, Aggregates]], split: float,
     return [found.pvalue]
 
 
-def _ratio_reason(test: ABTest, cells: Cells, metric: str | None, look: Look) -> str:
+def _ratio_reason(test: ABTest, told: _Told, metric: str | None, look: Look) -> str:
     total = look.n_a + look.n_b
     seen = f"{look.n_b / total:.2%} of {total:,} observations" if total else "the units served"
     return (
@@ -336,9 +357,9 @@ def _ratio_reason(test: ABTest, cells: Cells, metric: str | None, look: Look) ->
     )
 
 
-def _notes(test: ABTest, design: ABDesign, cells: Cells) -> tuple[str, ...]:
+def _notes(test: ABTest, design: ABDesign, told: _Told) -> tuple[str, ...]:
     notes = []
-    has_alone = any(slot >= UNIT_SLOTS for metric, arm, slot in cells if metric == design.metric and arm in "ab")
+    has_alone = any(slot >= UNIT_SLOTS for arm in "ab" for slot in told.slots(design.metric, arm))
     if design.pairing == "routed" and has_alone:
         notes.append("assumes one row per unit: some observations came without their unit")
     if design.planned_n_source != "given":
@@ -348,19 +369,11 @@ def _notes(test: ABTest, design: ABDesign, cells: Cells) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _slots(cells: Cells, metric: str | None, arm: str) -> dict[int, Aggregates]:
-    return {slot: moments for (name, which, slot), moments in cells.items() if name == metric and which == arm}
-
-
-def _arm(cells: Cells, metric: str | None, arm: str) -> Aggregates:
-    return Aggregates.merged(_slots(cells, metric, arm).values())
-
-
-def _time_slots(test: ABTest, cells: Cells, metric: str | None, now: datetime) -> list[Aggregates]:
+def _time_slots(test: ABTest, told: _Told, metric: str | None, now: datetime) -> list[Aggregates]:
     """The parts of the test that are over, in order; the one that runs is not complete."""
     elapsed = (now - test.test_start) / (test.test_end - test.test_start)
     over = min(TIME_SLOTS, math.floor(elapsed * TIME_SLOTS))
-    slots = _slots(cells, metric, "d")
+    slots = told.slots(metric, "d")
     return [slots.get(slot, Aggregates()) for slot in range(max(0, over))]
 
 
