@@ -135,3 +135,6 @@ def test_groups_of_another_length() -> None:
     """Groups that do not match the values are refused."""
     with pytest.raises(InvalidInputError, match="groups: has 1 entries and x has 2"):
         Aggregates.from_groups([1.0, 2.0], np.array([0]))
+    for groups in (np.array([0, -1]), np.array([0.0, 1.0])):
+        with pytest.raises(InvalidInputError, match="groups: holds other things"):
+            Aggregates.from_groups([1.0, 2.0], groups)

@@ -400,6 +400,33 @@ async def test_a_conclusion_by_hand(timed: ModelPerformanceTracker, clock: Clock
         await timed.conclude_ab_test(test.id, by="bob")
 
 
+async def test_a_look_in_the_same_moment_gives_way(timed: ModelPerformanceTracker) -> None:
+    """By a clock that stands, the look that decides is the one that is kept and answered ever after."""
+    test = await start(timed)
+    await timed.observe_many(test.id, **draw(400, 2))
+    assert (await timed.ab_test_results(test.id)).decision == "undecided"
+    await timed.observe_many(test.id, **draw(4000, 1, shift=-0.5))
+    first, second = [await timed.ab_test_results(test.id) for _ in range(2)]
+    assert (first.decision, first.n_a) == (second.decision, second.n_a) == ("superior_b", 2200)
+
+
+async def test_a_cancelled_test_has_no_finding(timed: ModelPerformanceTracker) -> None:
+    """Whatever its observations would say."""
+    test = await start(timed)
+    await timed.observe_many(test.id, **draw(1000, 1, shift=-0.5))
+    await timed.ab_tests.cancel(test.id, reason="wrong version")
+    result = await timed.ab_test_results(test.id)
+    assert (result.decision, result.winner, result.reason) == ("undecided", "no_winner", "cancelled: wrong version")
+
+
+async def test_a_bound_tracker_has_no_buffer(timed: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """It would write beside the host's one task."""
+    test = await start(timed)
+    async with pool.acquire() as connection, connection.transaction():
+        with pytest.raises(InvalidInputError, match="use observe_many"):
+            timed.bind(connection).observer(test.id)
+
+
 async def test_the_buffer(timed: ModelPerformanceTracker) -> None:
     """Observed one by one and flushed by size, by time and at the end, everything is in, once."""
     test = await start(timed)

@@ -74,8 +74,9 @@ def as_result(test: ABTest, metric: str | None, findings: Findings, looks: Seque
         from model_perf.stats import ConfidenceInterval
 
         interval = ConfidenceInterval(low=look.confidence_low, high=look.confidence_high)
-    decision = test.decision or look.decision
-    reason = test.decision_reason or look.reason
+    decision, reason = test.decision or look.decision, test.decision_reason or look.reason
+    if test.test_status == "cancelled":
+        decision, reason = "undecided", f"cancelled: {test.decision_reason or 'no reason given'}"
     return ABTestResult(
         test=test,
         metric=metric,
@@ -105,8 +106,9 @@ def from_stored(test: ABTest, metric: str | None, looks: Sequence[Look]) -> ABTe
     stored: Mapping[str, Any] = test.winner_metrics
     if stored.get("source") != "observations" or not looks:
         return None
+    decisive = next((look for look in looks if look.look_at == test.decided_at), looks[-1])
     findings = Findings(
-        look=looks[-1], means_a=stored["model_a"], means_b=stored["model_b"], notes=tuple(stored.get("notes", ()))
+        look=decisive, means_a=stored["model_a"], means_b=stored["model_b"], notes=tuple(stored.get("notes", ()))
     )
     return as_result(test, metric, findings, looks)
 

@@ -157,6 +157,8 @@ class Observations:
         from model_perf._observer import Observer
 
         number = check.as_uuid(test_id, "test_id")
+        if self._executor.is_bound:
+            raise InvalidInputError("observer", "writes beside the calls of a bound tracker; use observe_many() there")
 
         async def send(cells: Cells, n: int, batch_id: UUID) -> bool:
             return await self._add(number, cells, n, batch_id)

@@ -14,7 +14,7 @@ from model_perf import _validation as check
 from model_perf._ab_design import ABDesign
 from model_perf._assignment import Unit, as_unit
 from model_perf._observations import Cells, as_metric, merge_cells, routed_cells
-from model_perf.errors import ConflictError, InvalidInputError, StorageError
+from model_perf.errors import ConflictError, InvalidInputError, ModelPerfError, StorageError
 from model_perf.records import ABTest, new_id
 
 _LOG = logging.getLogger(__name__)
@@ -169,8 +169,8 @@ class Observer:
             await asyncio.sleep(self._flush_every_s)
             try:
                 await self.flush()
-            except StorageError as error:
-                _LOG.warning("observations wait for the database: %s", error)
+            except ModelPerfError as error:
+                _LOG.warning("observations wait: %s", error)
 
 
 class _Columns:

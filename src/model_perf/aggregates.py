@@ -93,6 +93,8 @@ class Aggregates:
         values, covariates = as_observations(x, y)
         if groups.size != values.size:
             raise InvalidInputError("groups", f"has {groups.size} entries and x has {values.size}; give one per value")
+        if groups.size and (groups.dtype.kind not in "iu" or groups.min() < 0):
+            raise InvalidInputError("groups", "holds other things than whole numbers from 0 on")
         counts = np.bincount(groups)
         means, deviations = _centred(values, groups, counts)
         columns = [means, *(np.bincount(groups, deviations**power) for power in (2, 3))]

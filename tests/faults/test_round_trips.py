@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
 import asyncpg
+import numpy as np
 import pytest
 from tests.factories import make_evaluation, make_id, make_ref
 from tests.faults.counting_proxy import RoundTrips, counting_proxy
@@ -127,3 +128,18 @@ async def test_other_calls_take_their_statements_and_the_reset(
     expected, call = CALLS[name]
     await call(far)
     assert await count(trips, lambda: call(far)) == expected
+
+
+async def test_a_look_takes_three_statements(far: ModelPerformanceTracker, trips: RoundTrips) -> None:
+    """The test with its looks, the moments, and the look that is kept; with the pool's resets six round trips.
+
+    Telling a batch takes one, since the test is known.
+    """
+    test = await far.start_ab_test(name="n", model_a=REF, model_b=make_ref(version=2), metric="mae")
+    batch = {"arms": ["a", "b"] * 150, "values": np.random.default_rng(1).normal(size=300)}
+    for _ in range(2):
+        await far.observe_many(test.id, **batch)
+        await far.ab_test_results(test.id)
+    assert await count(trips, lambda: far.observe_many(test.id, **batch)) == 2
+    assert await count(trips, lambda: far.ab_test_results(test.id)) == 6
+    assert await count(trips, lambda: far.ab_test_results(test.id)) == 4

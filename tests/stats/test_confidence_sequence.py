@@ -152,6 +152,7 @@ def test_equal_models_seldom_differ_in_a_hundred_looks(most_often: Callable[[flo
         ({"planned_n": 10, "n": 0}, "n: 0 is outside"),
         ({"planned_n": 10, "standard_error": -1.0}, "standard_error: -1"),
         ({"planned_n": 10, "effect": math.nan}, "effect: nan"),
+        ({"planned_n": 10, "df": 0}, "df: 0 is not positive"),
     ],
 )
 def test_bad_input(arguments: dict[str, Any], message: str) -> None:

@@ -150,7 +150,12 @@ WITH done AS (
         (test_id, look_at, n_a, n_b, decision, reason, effect, standard_error, confidence_low, confidence_high, pvalue,
          sample_ratio_pvalue)
     SELECT done.id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM done
-    ON CONFLICT (test_id, look_at) DO NOTHING
+    -- Another look in the same microsecond, or by a clock that was put back, gives way to the one that decided.
+    ON CONFLICT (test_id, look_at) DO UPDATE
+    SET n_a = excluded.n_a, n_b = excluded.n_b, decision = excluded.decision, reason = excluded.reason,
+        effect = excluded.effect, standard_error = excluded.standard_error, confidence_low = excluded.confidence_low,
+        confidence_high = excluded.confidence_high, pvalue = excluded.pvalue,
+        sample_ratio_pvalue = excluded.sample_ratio_pvalue
 )
 SELECT * FROM done
 

@@ -126,6 +126,8 @@ def confidence_sequence(
     check.as_float(effect, "effect")
     check.as_float(standard_error, "standard_error", low=0.0)
     check.as_int(n, "n", low=1)
+    if df is not None and not df > 0.0:
+        raise InvalidInputError("df", f"{df} is not positive; give None where the standard error is known")
     reach = float(sequence_multipliers([n], planned_n=planned_n, alpha=alpha, alternative=alternative, df=df)[0])
     reach = reach * standard_error if standard_error else 0.0
     return ConfidenceSequence(
