@@ -145,6 +145,18 @@ async def observe_parts(dsn: str, schema: str, test_id: UUID, seed: int, size: i
         return new
 
 
+async def observe_until_killed(dsn: str, schema: str, test_id: UUID, told: str) -> None:
+    """Observe a value a millisecond through a buffer that flushes every 100 ms, and note how many were told."""
+    async with ModelPerformanceTracker.connect(dsn, schema=schema, max_size=1) as tracker:
+        await pass_the_gate(dsn)
+        async with tracker.observer(test_id, flush_every_s=0.1) as observer:
+            for n in range(1, 100_000):
+                observer.observe("ab"[n % 2], float(n), unit=n)
+                with open(told, "w") as file:  # noqa: ASYNC230 - a line, so that a kill leaves the last number
+                    file.write(f"{os.getpid()} {n}\n")
+                await asyncio.sleep(0.001)
+
+
 def observations() -> tuple[Any, Any, list[int]]:
     """Arms, values with a mean of 1e9 standard deviations, and units."""
     rng = np.random.default_rng(77)

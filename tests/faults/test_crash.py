@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from uuid import UUID
 
+import pytest
 from tests.factories import make_ref
 from tests.faults.states import check_state, read_history, read_state
 from tests.servers import KillableServer
-from tests.writers import Answer, record_days, record_until_acknowledged, results_of, run_at_once, start_at_once
+from tests.writers import (
+    Answer,
+    observe_until_killed,
+    record_days,
+    record_until_acknowledged,
+    results_of,
+    run_at_once,
+    start_at_once,
+)
 
 from model_perf import ModelPerformanceTracker, MonitoringPolicy
 from model_perf.drift import replay
@@ -76,3 +88,30 @@ async def _wait_until_acknowledged(logs: Sequence[Path], count: int, writers: Se
             ended = [writer.result() for writer in writers if writer.done()]  # or its error
             assert len(ended) < len(writers), "all writers end before the server is killed"
             await asyncio.sleep(0.01)
+
+
+async def test_a_killed_process_loses_its_last_flush_at_most(
+    tracker: ModelPerformanceTracker, database: str, tmp_path: Path
+) -> None:
+    """A process with a buffer is killed in the middle: what is in is whole, and at most some flushes short."""
+    test = await tracker.start_ab_test(
+        name="n", model_a=make_ref(version=1), model_b=make_ref(version=2), metric="own", direction="lower"
+    )
+    told = tmp_path / "told"
+    with ProcessPoolExecutor(1) as alone:
+        [observing] = await start_at_once(
+            alone, database, observe_until_killed, [(database, tracker.schema, test.id, str(told))]
+        )
+        for _ in range(3000):
+            if told.exists() and int((told.read_text().split() or ["0"])[-1]) >= 600:
+                break
+            await asyncio.sleep(0.02)
+        pid, _ = map(int, told.read_text().split())
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(BrokenProcessPool):
+            await observing
+    n = int(told.read_text().split()[1])
+    kept = sum(row["n"] for row in await tracker.ab_tests.fetch_moments(test.id))
+    assert n - 300 <= kept <= n
+    batches = f"SELECT sum(n) FROM {tracker.schema}.model_ab_batches"
+    assert kept == await tracker.pool.fetchval(batches)  # type: ignore[attr-defined]

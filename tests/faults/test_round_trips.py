@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import asyncpg
 import numpy as np
@@ -136,7 +137,7 @@ async def test_a_look_takes_three_statements(far: ModelPerformanceTracker, trips
     Telling a batch takes one, since the test is known.
     """
     test = await far.start_ab_test(name="n", model_a=REF, model_b=make_ref(version=2), metric="mae")
-    batch = {"arms": ["a", "b"] * 150, "values": np.random.default_rng(1).normal(size=300)}
+    batch: dict[str, Any] = {"arms": ["a", "b"] * 150, "values": np.random.default_rng(1).normal(size=300)}
     for _ in range(2):
         await far.observe_many(test.id, **batch)
         await far.ab_test_results(test.id)

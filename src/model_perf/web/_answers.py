@@ -264,14 +264,15 @@ def training_run(run: TrainingRun, names: Names) -> schemas.ModelPerfTrainingRun
 
 
 def started_ab_test(test: ABTest) -> schemas.ModelPerfStartedABTest:
-    note = test.design.get("note")
+    design = test.design
+    size = f"on observations planned_n = {design.get('planned_n')} ({design.get('planned_n_source')})"
     return {
         "test_id": test.id,
         "status": test.test_status,
         "test_start": test.test_start,
         "test_end": test.test_end,
         "metric": _design_metric(test),
-        "message": f"started{f'; {note}' if note else ''}",
+        "message": f"started; {size}; from evaluations: {design.get('note') or 'no plan'}",
     }
 
 
