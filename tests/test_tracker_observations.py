@@ -573,7 +573,9 @@ async def test_bad_observations_are_refused(
 async def test_what_the_kept_moments_cannot_answer(timed: ModelPerformanceTracker, clock: Clock) -> None:
     """Metrics of whole samples, unknown tests, the other kind of test, and times outside of it are refused."""
     test = await start(timed, metric="r_squared")
-    with pytest.raises(InvalidInputError, match="metric='mse'"):
+    with pytest.raises(
+        InvalidInputError, match=r"metric='mse', or compare raw predictions by model_perf\.stats\.diebold_mariano"
+    ):
         await timed.observe_many(test.id, **draw(10, 1))
     with pytest.raises(InvalidInputError, match="use observe_many"):
         await timed.observe_paired(test.id, y_true=[1.0], pred_a=[1.0], pred_b=[1.0])

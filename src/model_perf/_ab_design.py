@@ -20,14 +20,14 @@ Pairing: TypeAlias = Literal["routed", "shadow"]
 DEFAULT_PLANNED_N = 10_000
 
 NOT_OF_ONE_ITEM = {
-    "r_squared": "mse",
-    "rmse": "mse",
-    "precision": "accuracy",
-    "recall": "accuracy",
-    "f1_score": "accuracy",
-    "auc": "brier",
+    "r_squared": ("mse", "diebold_mariano"),
+    "rmse": ("mse", "diebold_mariano"),
+    "precision": ("accuracy", "mcnemar"),
+    "recall": ("accuracy", "mcnemar"),
+    "f1_score": ("accuracy", "mcnemar"),
+    "auc": ("brier", "delong"),
 }
-"""Metrics of a whole sample, which no single observation has, and what single observations have instead."""
+"""Metrics of a whole sample, which no single observation has: what it has instead, and who answers on raw arrays."""
 
 
 @frozen(kw_only=True)

@@ -125,10 +125,11 @@ def as_metric(design: ABDesign, metric: str | None) -> str:
             "metric", f"{name!r} is none of the test's: {', '.join(design.metrics) or 'it has none'}"
         )
     if name in NOT_OF_ONE_ITEM:
+        instead, function = NOT_OF_ONE_ITEM[name]
         raise InvalidInputError(
             "metric",
-            f"{name} is of a whole sample, no single observation has one; start the test with "
-            f"metric={NOT_OF_ONE_ITEM[name]!r}",
+            f"{name} is of a whole sample, and no single observation has one; start the test with metric={instead!r}, "
+            f"or compare raw predictions by model_perf.stats.{function}",
         )
     return name
 
