@@ -444,6 +444,19 @@ async def test_the_buffer(timed: ModelPerformanceTracker) -> None:
     assert result.effect == pytest.approx(data["values"][is_b].mean() - data["values"][~is_b].mean(), rel=1e-9)
 
 
+async def test_the_buffer_takes_covariates_and_units_of_any_kind(timed: ModelPerformanceTracker) -> None:
+    """A wrong covariate leaves no half of an observation; numbers, UUIDs and any text are units."""
+    test = await start(timed, covariate="size")
+    async with timed.observer(test.id) as observer:
+        for unit in ("press", 7, make_id("unit"), "Zürich", None):
+            observer.observe("a", True, unit=unit, covariate=2)
+            with pytest.raises(InvalidInputError, match="covariate: "):
+                observer.observe("a", 1.0, unit=unit, covariate=math.inf)
+        with pytest.raises(InvalidInputError, match="covariate: the design's is 'size'"):
+            observer.observe("a", 1.0)
+    assert sum(row["n"] for row in await timed.ab_tests.fetch_moments(test.id)) == 5
+
+
 async def test_the_buffer_outlives_the_database(
     timed: ModelPerformanceTracker, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -492,7 +505,9 @@ async def test_the_buffer_of_an_ended_test(timed: ModelPerformanceTracker, clock
         ({"arm": "c"}, "arm"),
         ({"value": math.nan}, "value"),
         ({"value": "1"}, "value"),
+        ({"value": 1e91}, "value"),
         ({"unit": ""}, "unit"),
+        ({"unit": "\ud800"}, "unit"),
         ({"unit": 1.5}, "unit"),
         ({"covariate": 1.0}, "covariate"),
         ({"metric": "other"}, "metric"),

@@ -14,6 +14,7 @@ from model_perf import _validation as check
 from model_perf._ab_design import ABDesign
 from model_perf._assignment import Unit, as_unit
 from model_perf._observations import Cells, as_metric, merge_cells, routed_cells
+from model_perf.aggregates import LARGEST_OBSERVATION
 from model_perf.errors import ConflictError, InvalidInputError, ModelPerfError, StorageError
 from model_perf.records import ABTest, new_id
 
@@ -22,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 LAST_ATTEMPTS = 5
 """Tries of the last flush, at the end."""
 
-_UNITS = {str, int, UUID}
+_LARGEST = LARGEST_OBSERVATION
 _Key: TypeAlias = tuple[str | None, bool, bool]
 """Metric, whether there is no unit, whether there is no covariate."""
 Send = Callable[[Cells, int, UUID], Awaitable[bool]]
@@ -91,16 +92,20 @@ class Observer:
         """
         if arm != "a" and arm != "b":
             raise InvalidInputError("arm", f"{arm!r} is none; the arms are 'a' and 'b'")
-        if type(value) is not float or value - value != 0.0:
-            value = check.as_float(float(value) if isinstance(value, bool) else value, "value")
+        # What is wrong must be found here: in a merged batch nobody would know whose it was.
+        if type(value) is not float or not -_LARGEST <= value <= _LARGEST:
+            value = _as_number(float(value) if isinstance(value, bool) else value, "value")
+        if covariate is not None:
+            covariate = _as_number(covariate, "covariate")
         key = (metric, unit is None, covariate is None)
         columns = self._columns.get(key) or self._begin(key)
         if columns.is_binary and value != 0.0 and value != 1.0:
             raise InvalidInputError("value", f"{value:g} is neither 0 nor 1, and the metric is binary")
         if unit is not None:
-            columns.units.append(unit if type(unit) in _UNITS and unit != "" else as_unit(unit).decode())
+            is_plain = type(unit) is str and unit.isascii() and unit
+            columns.units.append(unit if is_plain else as_unit(unit).decode())
         if covariate is not None:
-            columns.covariates.append(check.as_float(covariate, "covariate"))
+            columns.covariates.append(covariate)
         columns.arms.append(arm)
         columns.values.append(value)
         if len(columns.values) >= self._flush_at:
@@ -171,6 +176,10 @@ class Observer:
                 await self.flush()
             except ModelPerfError as error:
                 _LOG.warning("observations wait: %s", error)
+
+
+def _as_number(value: float, argument: str) -> float:
+    return check.as_float(value, argument, low=-_LARGEST, high=_LARGEST)
 
 
 class _Columns:
