@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from model_perf.errors import InvalidInputError, TooFewObservationsError
 from model_perf.stats import diebold_mariano
@@ -88,8 +89,13 @@ def test_newey_and_west(vector: Find) -> None:
 def test_scores(vector: Find) -> None:
     """The package scores, method HLN."""
     row = vector("dm_scores_HLN_normal")
-    found = diebold_mariano(*losses(row), horizon=4)
-    assert (found.effect, found.statistic) == pytest.approx((row["outputs"]["mean"], row["outputs"]["dm"]), rel=1e-6)
+    found, expected = diebold_mariano(*losses(row), horizon=4), row["outputs"]
+    assert (found.effect, found.statistic) == pytest.approx((expected["mean"], expected["dm"]), rel=1e-6)
+    # Its interval is the normal one, ours by t.
+    reach = ndtri(0.975) * found.standard_error
+    assert [found.effect - reach, found.effect + reach] == pytest.approx(
+        [expected["ci_lower"], expected["ci_upper"]], rel=1e-6
+    )
 
 
 def test_a_variance_that_is_not_positive() -> None:
@@ -110,12 +116,28 @@ def test_exchanged_forecasts() -> None:
     )
 
 
-def test_size(autoregressive: Callable[..., NDArray[np.float64]], most_often: Callable[[float, int], int]) -> None:
-    """Forecasts three steps ahead, whose errors follow each other for two: about 5% of equal ones differ."""
-    shocks = np.random.default_rng(4).standard_normal((2, 1000, 122))
+def test_size(most_often: Callable[[float, int], int]) -> None:
+    """Forecasts three steps ahead, whose errors follow each other for two: about 5% of equal ones differ.
+
+    Taken for one step ahead, as if nothing followed, more than 10% do.
+    """
+    runs = 2000
+    shocks = np.random.default_rng(4).standard_normal((2, runs, 122))
     a, b = shocks[..., 2:] + shocks[..., 1:-1] + shocks[..., :-2]
-    found = sum(diebold_mariano(x**2, y**2, horizon=3).pvalue <= 0.05 for x, y in zip(a, b, strict=True))
-    assert found <= most_often(0.07, 1000)
+    three, one = (
+        sum(diebold_mariano(x**2, y**2, horizon=h).pvalue <= 0.05 for x, y in zip(a, b, strict=True)) for h in (3, 1)
+    )
+    assert three <= most_often(0.055, runs)
+    assert one > 0.1 * runs
+
+
+def test_the_size_of_short_series(most_often: Callable[[float, int], int]) -> None:
+    """Four steps ahead 30 losses reject too often: 9%, as the docstring says."""
+    runs = 4000
+    shocks = np.random.default_rng(8).standard_normal((runs, 33))
+    differences = shocks[:, 3:] + shocks[:, 2:-1] + shocks[:, 1:-2] + shocks[:, :-3]
+    found = sum(diebold_mariano(x, np.zeros(30), horizon=4).pvalue <= 0.05 for x in differences)
+    assert runs - most_often(0.92, runs) <= found <= most_often(0.1, runs)
 
 
 def test_no_difference() -> None:
@@ -123,11 +145,36 @@ def test_no_difference() -> None:
     assert diebold_mariano([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]).pvalue == 1.0
 
 
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize("kernel", ["rectangular", "bartlett"])
+def test_a_difference_that_only_rounding_varies(horizon: int, kernel: Any) -> None:
+    """A constant difference has no variance to measure it by, although x + .1 - x is not always .1."""
+    x = np.random.default_rng(1).random(20)
+    assert len(set((x + 0.1 - x).tolist())) > 1
+    found = diebold_mariano(x + 0.1, x, horizon=horizon, kernel=kernel)
+    assert (found.statistic, found.standard_error, found.pvalue) == (None, 0.0, 1.0)
+    assert found.effect == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e140])
+def test_the_unit_of_the_losses(scale: float) -> None:
+    """The statistic does not depend on it."""
+    rng = np.random.default_rng(5)
+    a, b = rng.random(40), rng.random(40)
+    expected, found = diebold_mariano(a, b, horizon=2), diebold_mariano(a * scale, b * scale, horizon=2)
+    assert found.statistic == pytest.approx(expected.statistic, rel=1e-9)
+    assert found.standard_error == pytest.approx(expected.standard_error * scale, rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("losses_", "more", "error"),
     [
         (([1.0, 2.0], [1.0, 2.0]), {}, TooFewObservationsError),
         (([1.0] * 5, [1.0] * 5), {"horizon": 5}, TooFewObservationsError),
+        (([1.0] * 5, [1.0] * 5), {"lags": 5}, TooFewObservationsError),
+        (([1.0] * 5, [1.0] * 5), {"lags": -1}, InvalidInputError),
+        (([1.0] * 5, [1.0] * 5), {"alternative": "more"}, InvalidInputError),
+        (([1.0] * 5, [1.0] * 5), {"alpha": 1.0}, InvalidInputError),
         (([1.0] * 5, [1.0] * 4), {}, InvalidInputError),
         (([1.0, math.nan, 2.0], [1.0] * 3), {}, InvalidInputError),
         (([1.0] * 5, [1.0] * 5), {"kernel": "flat"}, InvalidInputError),

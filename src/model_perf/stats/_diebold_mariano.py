@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 
 from model_perf import _validation as check
 from model_perf._floats import Floats
-from model_perf.errors import InvalidInputError, TooFewObservationsError
+from model_perf.errors import TooFewObservationsError
 from model_perf.stats._confidence_interval import ConfidenceInterval
 from model_perf.stats._mean_difference import Alternative, as_alternative, mean_difference
-from model_perf.stats._paired_t import as_pairs
+from model_perf.stats._paired_t import as_pairs, rounding_of
 
 Kernel: TypeAlias = Literal["rectangular", "bartlett"]
 
@@ -29,9 +29,9 @@ class DieboldMariano:
         Mean of loss_a - loss_b; > 0 = b is more accurate.
     confidence_interval : ConfidenceInterval
     statistic : float or None
-        With the correction of Harvey, Leybourne and Newbold; None where all differences are equal.
+        With the correction of Harvey, Leybourne and Newbold; None where all differences are equal up to rounding.
     pvalue : float
-        By t with n - 1 degrees of freedom.
+        By t with n - 1 degrees of freedom; 1.0 where there is no statistic.
     kernel : {"rectangular", "bartlett"}
         By which the variance was had; "bartlett" also where the rectangular one was not positive.
     n : int
@@ -59,7 +59,9 @@ def diebold_mariano(
     """Compare the accuracy of two forecasts of the same series.
 
     Errors of forecasts h steps ahead follow each other for h - 1 steps at least. The variance of the mean difference
-    adds up its autocovariances over as many lags, and the statistic is corrected for short series [2].
+    adds up its autocovariances over as many lags, and the statistic is corrected for short series [2]. The correction
+    does not go all the way: of equal forecasts four steps ahead 14% differ at 5% with 16 losses, 9% with 30, 6% with
+    120.
 
     Parameters
     ----------
@@ -71,12 +73,13 @@ def diebold_mariano(
         Lags that count; default h - 1.
     kernel : {"rectangular", "bartlett"}
         Weights of the lags: 1, as published [1], or 1 - k / (lags + 1), whose variance is always positive. Where the
-        rectangular one is not, Bartlett's is taken, as R's forecast package does.
+        rectangular one is not, Bartlett's is taken. R's forecast package advises that too, but itself goes on with a
+        horizon of 1, which leaves the dependence out.
 
     Raises
     ------
     TooFewObservationsError
-        n <= 2, or n <= horizon.
+        n <= 2, n <= horizon, or n <= lags.
     InvalidInputError
         Losses that are not finite numbers, different lengths.
 
@@ -104,11 +107,8 @@ def diebold_mariano(
     if n <= max(2, h, used):
         raise TooFewObservationsError("loss_a", f"has {n} entries; {max(2, h, used) + 1} are needed for this horizon")
     differences = a - b
-    variance, used_kernel = _variance(differences, used, kernel)
-    # n and h alone decide the correction; h must be shorter than the series for it to be positive.
-    correction = (n + 1.0 - 2.0 * h + h * (h - 1.0) / n) / n
-    if correction <= 0.0:
-        raise InvalidInputError("horizon", f"{h} is too long for {n} losses; give more losses, or a shorter horizon")
+    variance, used_kernel = _variance(differences, used, kernel, rounding_of(a, b))
+    correction = (n - h) * (n - h + 1.0) / n**2  # equation 9 of [2], multiplied out
     found = mean_difference(
         float(differences.mean()),
         math.sqrt(variance / correction),
@@ -129,14 +129,16 @@ def diebold_mariano(
     )
 
 
-def _variance(differences: Floats, lags: int, kernel: Kernel) -> tuple[float, Kernel]:
-    """Of the mean difference, and the kernel that gave it."""
+def _variance(differences: Floats, lags: int, kernel: Kernel, rounding: float) -> tuple[float, Kernel]:
+    """Of the mean difference, and the kernel that gave it; 0.0 where only rounding tells differences apart."""
     centred = differences - differences.mean()
     n = centred.size
+    if math.sqrt(float(centred @ centred) / n) <= rounding:
+        return 0.0, kernel
     covariances = np.array([float(centred[k:] @ centred[: n - k]) / n for k in range(lags + 1)])
     if kernel == "rectangular":
         variance = (covariances[0] + 2.0 * covariances[1:].sum()) / n
-        if variance > 0.0 or covariances[0] == 0.0:
+        if variance > 0.0:
             return float(variance), "rectangular"
     weights = 1.0 - np.arange(1, lags + 1) / (lags + 1.0)
     return float(covariances[0] + 2.0 * (weights * covariances[1:]).sum()) / n, "bartlett"

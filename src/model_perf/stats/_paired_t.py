@@ -89,13 +89,18 @@ def as_pairs(values_a: ArrayLike, values_b: ArrayLike) -> tuple[Floats, Floats]:
     return a, b
 
 
+def rounding_of(a: Floats, b: Floats) -> float:
+    """The spread of their differences that rounding alone may be the reason for."""
+    return float(_ROUNDING * max(np.max(np.abs(a)), np.max(np.abs(b))))
+
+
 def paired_t_of(a: Floats, b: Floats, alpha: float) -> PairedT:
     """The test on pairs that have been checked."""
     from scipy.special import stdtr, stdtrit
 
     differences = b - a
     n, effect, sd = a.size, float(differences.mean()), float(differences.std(ddof=1))
-    if sd <= _ROUNDING * max(float(np.max(np.abs(a))), float(np.max(np.abs(b)))):
+    if sd <= rounding_of(a, b):
         return _all_equal(float(np.median(differences)), n)
     standard_error = sd / np.sqrt(n)
     statistic = float(effect / standard_error)
