@@ -5,7 +5,7 @@ Thresholds come as arguments; nothing here knows a policy, a database or a clock
 
 from model_perf.stats._ab_plan import ABTestPlan, plan_ab_test
 from model_perf.stats._change_point import ChangePoint, change_point
-from model_perf.stats._cluster_variance import ClusteredMean, clustered_mean
+from model_perf.stats._cluster_variance import ClusteredMean, clustered_mean, clustered_t_test
 from model_perf.stats._confidence_interval import ConfidenceInterval
 from model_perf.stats._confidence_sequence import (
     ConfidenceSequence,
@@ -68,6 +68,7 @@ __all__ = [
     "asymptotic_confidence_sequence",
     "change_point",
     "clustered_mean",
+    "clustered_t_test",
     "compare_evaluations",
     "confidence_sequence",
     "cuped_theta",
