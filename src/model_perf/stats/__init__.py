@@ -23,7 +23,7 @@ from model_perf.stats._evaluations import (
     compare_evaluations,
     plan_evaluations,
 )
-from model_perf.stats._ewc import LongRunMean, equally_weighted_cosines
+from model_perf.stats._ewc import LongRunMean, equally_weighted_cosines, ewc_t_test
 from model_perf.stats._mann_kendall import MannKendall, mann_kendall
 from model_perf.stats._mann_whitney import MannWhitney, mann_whitney
 from model_perf.stats._margins import Margin, equivalence_test, non_inferior_proportion, non_inferiority_test
@@ -76,6 +76,7 @@ __all__ = [
     "diebold_mariano",
     "equally_weighted_cosines",
     "equivalence_test",
+    "ewc_t_test",
     "mann_kendall",
     "mann_whitney",
     "mcnemar",
