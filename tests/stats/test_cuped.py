@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from model_perf.aggregates import Aggregates
-from model_perf.errors import InvalidInputError
-from model_perf.stats import adjusted, clustered_mean, cuped_theta, welch_t_test
+from model_perf.errors import InvalidInputError, TooFewObservationsError
+from model_perf.stats import adjusted, clustered_mean, clustered_t_test, cuped_theta, welch_t_test
 from model_perf.stats._confidence_sequence import multipliers
 
 
@@ -81,6 +81,50 @@ def test_slots_and_values_agree() -> None:
     assert (found.mean, found.standard_error) == pytest.approx((expected.mean, expected.standard_error), rel=1e-9)
 
 
+def test_adjusted_parts_merge_to_the_adjusted_whole() -> None:
+    """Slots may be merged before or after; the unit and the origin of the covariate do not matter."""
+    rng = np.random.default_rng(4)
+    y, groups = rng.integers(0, 64, 400) / 8.0, rng.integers(0, 9, 400)
+    x = y + rng.normal(size=400)
+    parts = list(Aggregates.from_groups(x, groups, y).values())
+    theta, whole = cuped_theta(*parts), Aggregates.merged(parts)
+    after, before = Aggregates.merged(adjusted(parts, theta, 4.0)), adjusted([whole], theta, 4.0)[0]
+    assert (after.mean, after.m2) == pytest.approx((before.mean, before.m2), rel=1e-9)
+    moved = list(Aggregates.from_groups(x, groups, 1e6 + 100.0 * y).values())
+    assert cuped_theta(*moved) == pytest.approx(theta / 100.0, rel=1e-6)
+    again = Aggregates.merged(adjusted(moved, cuped_theta(*moved), 1e6 + 400.0))
+    assert (again.mean, again.m2) == pytest.approx((before.mean, before.m2), rel=1e-6)
+
+
+def test_a_covariate_that_only_rounding_varies() -> None:
+    """.1 + .1 + .1 is not .3; a theta of 1e15 for that moved a mean by half its standard error."""
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=200), np.where(rng.random(200) < 0.5, 0.3, 0.1 + 0.1 + 0.1)
+    assert np.unique(y).size == 2
+    a, b = Aggregates.from_values(x[:100], y[:100]), Aggregates.from_values(x[100:], y[100:])
+    assert cuped_theta(a, b) == 0.0
+    assert [each.mean for each in adjusted([a, b], 0.0, 0.3)] == [a.mean, b.mean]
+    # A spread of a millionth of the mean is one.
+    assert cuped_theta(Aggregates.from_values(x, 1.0 + 1e-6 * x)) == pytest.approx(1e6, rel=1e-6)
+
+
+def test_size_of_units(most_often: Callable[[float, int], int]) -> None:
+    """Units with ten rows, adjusted by slots: about 5% of equal arms differ, and the variance falls."""
+    rng, runs, found, narrower = np.random.default_rng(5), 400, 0, 0
+    for _ in range(runs):
+        arms = []
+        for _ in range(2):
+            y = np.repeat(rng.normal(size=40), 10)
+            x = y + np.repeat(rng.normal(size=40), 10) + rng.normal(size=400)
+            arms.append(list(Aggregates.from_groups(x, np.repeat(np.arange(40), 10), y).values()))
+        theta = cuped_theta(*(Aggregates.merged(arm) for arm in arms))
+        with_it = clustered_t_test(*(adjusted(arm, theta, 0.0) for arm in arms))
+        found += with_it.pvalue <= 0.05
+        narrower += with_it.standard_error < clustered_t_test(*arms).standard_error
+    assert found <= most_often(0.055, runs)
+    assert narrower > 0.95 * runs
+
+
 def test_size(most_often: Callable[[float, int], int]) -> None:
     """Equal arms of 100 are told apart in about 5% after the adjustment."""
     rng, runs, found = np.random.default_rng(3), 2000, 0
@@ -99,3 +143,8 @@ def test_a_covariate_without_spread_or_none() -> None:
     with pytest.raises(InvalidInputError, match="have no covariate"):
         adjusted([Aggregates.from_values([1.0])], 1.0, 0.0)
     assert adjusted([Aggregates()], 1.0, 0.0) == [Aggregates()]
+    with pytest.raises(TooFewObservationsError, match="arms: have no observations"):
+        cuped_theta(Aggregates(), Aggregates())
+    for theta, center in ((np.nan, 0.0), (1.0, np.inf)):
+        with pytest.raises(InvalidInputError, match=r"theta|center"):
+            adjusted([Aggregates.from_values([1.0], [2.0])], theta, center)
