@@ -39,8 +39,9 @@ def test_an_arm_of_weight_zero(vector: Callable[[str], Any]) -> None:
 
 
 def test_three_arms() -> None:
-    """Chi-squared of three arms: scipy.stats.chisquare([30, 40, 50]).pvalue."""
-    assert sample_ratio_test([30, 40, 50], [1, 1, 1]).pvalue == pytest.approx(0.0820849986238988, rel=1e-9)
+    """Chi-squared of three arms, beside one of weight 0 as well: scipy.stats.chisquare([30, 40, 50]).pvalue."""
+    for counts, weights in (([30, 40, 50], [1, 1, 1]), ([30, 0, 40, 50], [1, 0, 1, 1])):
+        assert sample_ratio_test(counts, weights).pvalue == pytest.approx(0.0820849986238988, rel=1e-9)
 
 
 @pytest.mark.parametrize(
