@@ -102,6 +102,9 @@ def test_numpys_text_of_any_length() -> None:
         pytest.param(objects(timedelta(1), 1), "spans of time and plain numbers", id="spans and numbers"),
         pytest.param(objects(b"a", "a"), "bytes and text", id="bytes and text"),
         pytest.param(objects(10**400), "beyond the largest", id="too large"),
+        pytest.param([Decimal("1e400"), Decimal("Infinity")], "beyond the largest", id="too large a decimal"),
+        pytest.param(np.array([2**62], "m8[s]"), "64 bits of microseconds", id="too long a span"),
+        pytest.param(np.array(["NaT", "300000-01-01"], "M8[D]"), "64 bits of microseconds", id="too late a time"),
         pytest.param(objects({}), "dict", id="dicts"),
         pytest.param(objects([1], [2]), "list", id="lists"),
     ],
@@ -111,3 +114,36 @@ def test_what_cannot_be_compared(values: object, said: str) -> None:
     with pytest.raises(InvalidInputError, match=said) as refused:
         read(values)
     assert refused.value.argument == "x"
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).max == np.finfo(np.float64).max, reason="no longer float here")
+def test_long_doubles() -> None:
+    """They are read as 64-bit floats; what those cannot hold is refused, infinity is not."""
+    assert read(np.array([1.5, np.inf, np.nan], np.longdouble)).present.tolist() == [1.5, np.inf]
+    with pytest.raises(InvalidInputError, match="beyond the largest"):
+        read(np.array([np.finfo(np.longdouble).max]))
+
+
+@pytest.mark.parametrize(
+    ("values", "has_zone"),
+    [
+        pytest.param([None, NOON], True, id="with a zone"),
+        pytest.param([NOON.replace(tzinfo=None)], False, id="without"),
+        pytest.param([date(2024, 1, 1)], False, id="date"),
+        pytest.param(np.array(["NaT", "2024-01-01"], "M8[D]"), False, id="numpy"),
+        pytest.param(pd.Series([pd.NaT, pd.Timestamp(NOON)]), True, id="pandas"),
+        pytest.param([None, None], None, id="nothing"),
+        pytest.param([1.0], None, id="a number"),
+    ],
+)
+def test_whether_times_have_a_zone(values: object, has_zone: bool | None) -> None:
+    """Only of times there is an answer."""
+    assert read(values).has_zone is has_zone
+
+
+def test_the_ends_of_the_calendar() -> None:
+    """The first and the last moment with a zone, though in UTC they lie beyond the calendar."""
+    ends = [datetime(1, 1, 1, tzinfo=MELBOURNE), datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))]
+    # In hours: date -u -d '0001-01-01' +%s is -62135596800, date -u -d '9999-12-31 23:59:59' +%s is 253402300799.
+    first, last = (-62_135_596_800 - 36_000) * 10**6, (253_402_300_799 + 18_000) * 10**6 + 999_999
+    assert read(ends).present.tolist() == [first, last]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from importlib.resources import files
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_perf.drift import ColumnCheck, ColumnDrift, check_data_drift, profile
+from model_perf.drift import ColumnCheck, ColumnDrift, check_data_drift, column_stability, profile
 
 LARGE = 2**53
 NOON = datetime(2025, 1, 1, 12, tzinfo=UTC)
@@ -145,6 +145,39 @@ def test_columns_that_came_and_went() -> None:
     assert report.columns["changed"].reason == "type: categorical values, where the reference has numeric ones"
     assert report.headline == "2 of 3 columns have drifted; 1 new"
     assert report.pvalue == 1.0
+
+
+def test_times_that_lost_or_gained_their_zone() -> None:
+    """Hours may lie between them: that is another type, and is never compared as if all were UTC."""
+    zoned = [NOON + timedelta(hours=i) for i in range(1000)]
+    naive = [each.replace(tzinfo=None) for each in zoned]
+    for reference, window, said in ((zoned, naive, "without a zone, where"), (naive, zoned, "with a zone, where")):
+        column = judged(reference, window[:500])
+        assert (column.verdict, column.checks[0].name) == ("critical", "type")
+        assert said in column.reason
+        assert "give both a zone" in column.reason
+        found = column_stability(profile({"x": reference}), {"x": window})["x"]
+        assert (found.statistic, found.reason) == (None, column.reason.removeprefix("type: "))
+    berlin = [each.astimezone(timezone(timedelta(hours=1))) for each in zoned]
+    assert judged(zoned, berlin).verdict == "ok"
+    assert verdicts(judged(zoned, [None] * 100))["missing"] == "warning"
+
+
+def test_whole_numbers_beside_floats() -> None:
+    """The same values are the same; beyond 2^53 they are as floats have them where one side is of floats."""
+    values = np.arange(1000) % 7
+    assert judged(values, values.astype(float)).verdict == "ok"
+    assert judged(values.astype(float), values + 1).verdict == "critical"
+    assert judged(np.full(1000, LARGE + 1), np.full(300, float(LARGE))).verdict == "ok"
+
+
+def test_values_at_the_ends_of_floats() -> None:
+    """Moments overflow there; counts do not, and verdicts go by counts."""
+    for scale in (3e307, 1e-310):
+        assert judged(normal(2000) * scale, normal(400, 1) * scale).verdict == "ok"
+        assert judged(normal(2000) * scale, normal(400, 1, 1.0) * scale).verdict == "critical"
+    assert judged(np.zeros(1000), -np.zeros(1000)).verdict == "ok"
+    assert judged(np.full(1000, np.inf), np.full(400, -np.inf)).verdict == "critical"
 
 
 def test_an_unseen_category() -> None:

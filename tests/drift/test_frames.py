@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -72,6 +73,14 @@ def test_small_and_nullable_numbers(dtype: str) -> None:
     assert (column.kind, column.n, column.missing) == ("numeric", 3, 0)
 
 
+@pytest.mark.parametrize("make", MAKERS, ids=IDS)
+def test_a_zone_is_seen(make: Callable[[], Any]) -> None:
+    """Though all libraries count in UTC."""
+    columns: Any = profile(make()).columns
+    zones = {name: columns[name].has_zone for name in ("time", "zone", "naive", "date", "float")}
+    assert zones == {"time": True, "zone": True, "naive": False, "date": False, "float": None}
+
+
 def test_categories_of_numbers_are_categorical() -> None:
     """Whoever made them a category has decided."""
     column = profile(pd.DataFrame({"x": pd.Categorical([1, 2, None])})).columns["x"]
@@ -96,6 +105,13 @@ def test_frames_that_cannot_be_profiled(frame: Any) -> None:
     """Two columns of one name, nested values and lazy frames are refused."""
     with pytest.raises(InvalidInputError):
         profile(frame)
+
+
+@pytest.mark.parametrize(("values", "dtype"), [(["2024-01"], "period[M]"), ([1.0], "Sparse[float64, nan]")])
+def test_what_pandas_alone_knows_is_refused_by_its_name(values: list[Any], dtype: str) -> None:
+    """narwhals calls it unknown; the message says what pandas calls it."""
+    with pytest.raises(InvalidInputError, match=re.escape(dtype)):
+        profile(pd.DataFrame({"x": pd.Series(values, dtype=dtype)}))
 
 
 def test_a_frame_is_not_changed() -> None:

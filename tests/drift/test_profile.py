@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import tracemalloc
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import reduce
+from itertools import pairwise
+from operator import add
 from typing import Any
 from zlib import compress
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from model_perf.drift import DatasetProfile, NumericProfile, check_data_drift, profile
@@ -55,6 +60,62 @@ def test_parts_add_up_to_the_whole(seed: int) -> None:
     a, b, c = (profile(part, reference=reference) for part in parts)
     whole = counts(profile(joined(*parts), reference=reference))
     assert counts((a + b) + c) == counts(a + (b + c)) == counts((c + a) + b) == whole
+
+
+NAIVE = START.replace(tzinfo=None)
+MAKERS: dict[str, Any] = {
+    "float": lambda rng, n: np.round(rng.normal(size=n), 2),
+    "float32": lambda rng, n: rng.normal(size=n).astype(np.float32),
+    "infinite": lambda rng, n: rng.choice([-np.inf, 0.0, 1.0, np.inf], n),
+    "2^53": lambda rng, n: 2**53 + rng.integers(-3, 3, n),
+    "uint8": lambda rng, n: rng.integers(0, 256, n, dtype=np.uint8),
+    "uint64": lambda rng, n: rng.integers(2**63 - 5, 2**63 + 5, n, dtype=np.uint64),
+    "Int64": lambda rng, n: pd.array(
+        [None if i < 3 else 2**53 + int(i) for i in rng.integers(0, 20, n)], dtype="Int64"
+    ),
+    "boolean": lambda rng, n: rng.random(n) < 0.2,
+    "nullable boolean": lambda rng, n: pd.array(rng.choice([True, False, None], n), dtype="boolean"),
+    "text": lambda rng, n: rng.choice(list("abcdefgh"), n),
+    "rare names": lambda rng, n: rng.integers(0, 10**6, n).astype(str),
+    "category": lambda rng, n: pd.Categorical(rng.choice(["a", "b", None], n), categories=["a", "b"]),
+    "decimal": lambda rng, n: [Decimal(int(i)) / 8 for i in rng.integers(-40, 40, n)],
+    "zoned": lambda rng, n: [START + timedelta(minutes=int(i)) for i in rng.integers(0, 10**6, n)],
+    "naive": lambda rng, n: [NAIVE + timedelta(minutes=int(i)) for i in rng.integers(0, 10**6, n)],
+    "datetime64": lambda rng, n: np.where(
+        rng.random(n) < 0.1, np.datetime64("NaT"), rng.integers(0, 99, n).astype("M8[h]")
+    ),
+    "span": lambda rng, n: rng.integers(0, 10**6, n).astype("m8[s]"),
+    "masked": lambda rng, n: np.ma.masked_array(rng.integers(0, 9, n), rng.random(n) < 0.2),
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("rows", ["independent", "time_ordered"])
+def test_any_cut_adds_up_to_the_whole(kind: str, rows: Any) -> None:
+    """Of every kind of column: cut anywhere, empty parts too, through bytes and JSON and back."""
+    rng = np.random.default_rng(17)
+    reference = profile({"x": MAKERS[kind](rng, 1500)}, rows=rows)
+    reference = DatasetProfile.from_dict(json.loads(json.dumps(reference.to_dict(), allow_nan=False)))
+    values = MAKERS[kind](rng, 400)
+    whole = profile({"x": values}, reference=reference)
+    for _ in range(6):
+        cuts = [0, *sorted(rng.integers(0, 401, 4).tolist()), 400]
+        parts = [profile({"x": values[a:b]}, reference=reference) for a, b in pairwise(cuts)]
+        added = reduce(add, (DatasetProfile.from_bytes(part.to_bytes()) for part in rng.permutation(np.array(parts))))
+        assert counts(added) == counts(whole)
+        a, b = added.columns["x"], whole.columns["x"]
+        if isinstance(a, NumericProfile) and isinstance(b, NumericProfile):
+            assert a.mean == pytest.approx(b.mean, rel=1e-12, abs=1e-12)
+            if abs(b.mean) < 2**52:  # beyond, distances of means have no digits after the point
+                assert a.m2 == pytest.approx(b.m2, rel=1e-9)
+
+
+def test_parts_with_and_without_a_zone_do_not_add_up() -> None:
+    """Each on its own may be compared with a reference that has the same."""
+    reference = profile({"x": [START + timedelta(hours=i) for i in range(50)]})
+    zoned, naive = (profile({"x": [each] * 3}, reference=reference) for each in (START, NAIVE))
+    with pytest.raises(InvalidInputError, match="with a zone"):
+        zoned + naive
 
 
 def test_a_column_that_held_nothing_adds_up() -> None:

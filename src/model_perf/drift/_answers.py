@@ -7,6 +7,7 @@ from typing import TypeAlias
 from attrs import frozen
 
 from model_perf.drift._categorical_profile import CategoricalProfile
+from model_perf.drift._columns import Kind
 from model_perf.drift._data_report import CheckName
 from model_perf.drift._numeric_profile import NumericProfile
 from model_perf.drift._stretches import NO_STRETCHES, Stretches
@@ -44,6 +45,17 @@ class Answer:
     n_tests: int = 1
     reference_share: float | None = None
     is_unknown: bool = False
+
+
+def other_type(reference: AnyProfile, kind: Kind | None, *, has_zone: bool | None) -> str:
+    """What is said of values of another type than the reference's; nothing of the same, or of none."""
+    if None not in (reference.kind, kind) and reference.kind != kind:
+        return f"{kind} values, where the reference has {reference.kind} ones"
+    before = reference.has_zone if isinstance(reference, NumericProfile) else None
+    if None in (before, has_zone) or before == has_zone:
+        return ""
+    said = ("with a zone", "without one") if has_zone else ("without a zone", "with one")
+    return f"times {said[0]}, where the reference has times {said[1]}: hours may lie between them; give both a zone"
 
 
 def too_short(name: CheckName, stretches: Stretches, n: int, m: int) -> Answer:

@@ -8,7 +8,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import ArrayLike
 
-from model_perf.drift._answers import Answer
+from model_perf.drift._answers import Answer, other_type
 from model_perf.drift._categorical_profile import CategoricalProfile, count_values
 from model_perf.drift._column_checks import ask_bins, ask_categorical
 from model_perf.drift._columns import Column, Numbers, read_column
@@ -89,8 +89,7 @@ def column_stability(
 
 def _stability(reference: ColumnProfile, given: object, name: str, *, in_time_order: bool) -> ColumnStability:
     column = read_column(given, name)
-    if None not in (reference.kind, column.kind) and reference.kind != column.kind:
-        said = f"{column.kind} values, where the reference has {reference.kind} ones"
+    if said := other_type(reference, column.kind, has_zone=column.has_zone):
         return _unknown(reference, column.n, column.missing, said)
     answer = _ask(reference, column, in_time_order=in_time_order)
     if answer is None or answer.pvalue is None:

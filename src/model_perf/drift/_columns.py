@@ -17,8 +17,18 @@ Kind = Literal["numeric", "categorical", "boolean", "datetime"]
 Numbers: TypeAlias = NDArray[Any]
 """float64, int64 or uint64."""
 
+_TOO_LARGE = "holds a number beyond the largest 64-bit float"
+_COARSE = ("Y", "M", "W", "D", "h", "m", "s", "ms")
+_NAIVE_EPOCH, _EPOCH, _MICROSECOND = datetime(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)  # noqa: DTZ001
 _NO_VALUE = {"NoneType", "NAType", "NaTType"}  # pandas' own, told by name: it need not be installed
 _INT64, _UINT64 = (np.iinfo(np.int64).min, np.iinfo(np.int64).max), (0, np.iinfo(np.uint64).max)
+
+
+@frozen(eq=False)
+class ZonedTimes:
+    """Times in UTC of a column that had a zone, which numpy's times have not; shape (n,)."""
+
+    values: NDArray[np.datetime64]
 
 
 @frozen(kw_only=True, eq=False)
@@ -36,12 +46,15 @@ class Column:
         None = all rows.
     n : int
         Rows.
+    has_zone : bool or None
+        Of times, whether they have a zone; None of everything else.
     """
 
     kind: Kind | None
     present: NDArray[Any]
     is_present: NDArray[np.bool_] | None
     n: int
+    has_zone: bool | None = None
 
     @property
     def missing(self) -> int:
@@ -55,8 +68,11 @@ def read_column(values: object, name: str) -> Column:
     Raises
     ------
     InvalidInputError
-        More than one dimension, complex numbers, values of several kinds, times with and without a zone.
+        More than one dimension, complex numbers, values of several kinds, times with and without a zone, times and
+        numbers beyond what 64 bits hold.
     """
+    zoned = isinstance(values, ZonedTimes)
+    values = values.values if isinstance(values, ZonedTimes) else values
     masked = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
     array = values.data if isinstance(values, np.ma.MaskedArray) else _as_array(values)
     if array.ndim != 1:
@@ -67,11 +83,17 @@ def read_column(values: object, name: str) -> Column:
     kind, converted, gone = reader(array, name)
     if masked is not None:
         gone = masked if gone is None else gone | masked
-    if gone is None or not gone.any():
-        return Column(kind=kind if array.size else None, present=converted, is_present=None, n=array.size)
-    is_present = ~gone
-    present = converted[is_present]
-    return Column(kind=kind if present.size else None, present=present, is_present=is_present, n=array.size)
+    is_present = None if gone is None or not gone.any() else ~gone
+    present = converted if is_present is None else converted[is_present]
+    if not present.size:
+        kind = None
+    has_zone = zoned or _has_zone(array, gone) if kind == "datetime" else None
+    return Column(kind=kind, present=present, is_present=is_present, n=array.size, has_zone=has_zone)
+
+
+def _has_zone(array: NDArray[Any], gone: NDArray[np.bool_] | None) -> bool:
+    """By the first value: all have one, or none has."""
+    return getattr(array[0 if gone is None else int(np.argmin(gone))], "tzinfo", None) is not None
 
 
 def _as_array(values: object) -> NDArray[Any]:
@@ -102,16 +124,22 @@ def _read_integers(array: NDArray[Any], name: str) -> _Read:
 
 
 def _read_floats(array: NDArray[Any], name: str) -> _Read:
-    floats = array.astype(np.float64, copy=False)
+    with np.errstate(over="ignore"):
+        floats = array.astype(np.float64, copy=False)
+    if array.dtype.itemsize > floats.dtype.itemsize and np.any(np.isinf(floats) & ~np.isinf(array)):
+        raise InvalidInputError(name, _TOO_LARGE)
     gone = np.isnan(floats)
     return "numeric", floats, gone
 
 
 def _read_times(array: NDArray[Any], name: str) -> _Read:
     gone = np.isnat(array)
-    if array.dtype.kind == "m":
-        return "numeric", array.astype("m8[us]").view(np.int64), gone
-    return "datetime", array.astype("M8[us]").view(np.int64), gone
+    kind: Kind = "numeric" if array.dtype.kind == "m" else "datetime"
+    converted = array.astype(f"{array.dtype.kind}8[us]")
+    # Of coarser units numpy lets what is too far off come out anywhere.
+    if np.datetime_data(array.dtype)[0] in _COARSE and np.any((converted.astype(array.dtype) != array) & ~gone):
+        raise InvalidInputError(name, "holds a time beyond what 64 bits of microseconds hold, the year 294246")
+    return kind, converted.view(np.int64), gone
 
 
 def _read_text(array: NDArray[Any], name: str) -> _Read:
@@ -183,9 +211,14 @@ def _objects_as_numbers(present: NDArray[Any], name: str) -> NDArray[Any]:
         if _UINT64[0] <= low and high <= _UINT64[1]:
             return np.fromiter(map(int, present), np.uint64, present.size)
     try:
-        return present.astype(np.float64)
+        floats = present.astype(np.float64)
     except OverflowError:
-        raise InvalidInputError(name, "holds a whole number beyond the largest 64-bit float") from None
+        raise InvalidInputError(name, _TOO_LARGE) from None
+    if any(
+        value != infinite for value, infinite in zip(present[np.isinf(floats)], floats[np.isinf(floats)], strict=True)
+    ):
+        raise InvalidInputError(name, _TOO_LARGE)
+    return floats
 
 
 def _objects_as_times(present: NDArray[Any], name: str) -> NDArray[Any]:
@@ -198,8 +231,8 @@ def _microseconds(present: NDArray[Any], name: str) -> Iterable[int]:
         raise InvalidInputError(name, "holds times with and without a zone; give all of them one")
     for value in present:
         if isinstance(value, datetime):
-            moment = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo is not None else value
-            yield int(np.datetime64(moment, "us").view(np.int64))
+            # A difference, since in UTC the last hours of the year 9999 may be those of the next.
+            yield (value - (_NAIVE_EPOCH if value.tzinfo is None else _EPOCH)) // _MICROSECOND
         else:
             yield int(np.datetime64(value).astype("M8[us]").view(np.int64))
 

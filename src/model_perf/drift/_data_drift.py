@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 from numpy.typing import ArrayLike
 
 from model_perf._multiplicity import benjamini_hochberg
-from model_perf.drift._answers import MIN_POWER, Answer
+from model_perf.drift._answers import MIN_POWER, Answer, other_type
 from model_perf.drift._column_checks import ask_categorical, ask_empty, ask_numeric
 from model_perf.drift._data_report import ColumnCheck, ColumnDrift, DataDriftReport, worst
 from model_perf.drift._numeric_profile import NumericProfile
@@ -110,8 +110,8 @@ def _ask(name: str, whole: DatasetProfile, window: DatasetProfile, policy: Monit
             raise InvalidInputError("current", f"was counted without {name!r}; profile it with this reference")
         said = "the window does not have the column"
         return _Column(name=name, profile=reference, answers=[Answer(name="absent", reason=said)])
-    if None not in (reference.kind, current.kind) and reference.kind != current.kind:
-        said = f"{current.kind} values, where the reference has {reference.kind} ones"
+    has_zone = current.has_zone if isinstance(current, NumericProfile) else None
+    if said := other_type(reference, current.kind, has_zone=has_zone):
         return _Column(name=name, profile=reference, answers=[Answer(name="type", reason=said)])
     in_time_order = whole.rows == "time_ordered"
     if isinstance(reference, NumericProfile) and isinstance(current, NumericProfile):

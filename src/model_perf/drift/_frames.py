@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from model_perf.drift._columns import ZonedTimes
 from model_perf.errors import InvalidInputError
 
 _MEND = "give a mapping of names to arrays, or a dataframe of pandas, polars or pyarrow (extra 'dataframe')"
@@ -66,14 +67,16 @@ def _read_series(series: Any, name: str, nw: Any) -> Any:
         return _masked(series, False)
     if kind == nw.Datetime or kind == nw.Date:
         times = series.cast(nw.Datetime("us")) if kind == nw.Date else series
-        return _microseconds(times, times.drop_nulls().dt.timestamp("us"), "M8[us]")
+        counted = _microseconds(times, times.drop_nulls().dt.timestamp("us"), "M8[us]")
+        return ZonedTimes(counted) if getattr(kind, "time_zone", None) else counted
     if kind == nw.Duration:
         return _microseconds(series, series.drop_nulls().dt.total_microseconds(), "m8[us]")
     if kind in (nw.Categorical, nw.Enum):  # by decision of whoever made them, whatever their names are
         series = series.cast(nw.String)
     if kind in (nw.String, nw.Categorical, nw.Enum, nw.Object) or series.is_null().all():
         return _as_objects(series.to_list())
-    raise InvalidInputError(name, f"holds {kind}; give numbers, text, truth values or times")
+    native = getattr(series.to_native(), "dtype", kind)
+    raise InvalidInputError(name, f"holds {native}; give numbers, text, truth values or times")
 
 
 def _as_objects(values: list[Any]) -> Any:

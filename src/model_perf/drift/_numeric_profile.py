@@ -37,6 +37,8 @@ class NumericProfile:
         Values that are not infinite, of which the moments are.
     mean, m2 : float
         Mean and sum of squared deviations.
+    has_zone : bool or None
+        Whether datetimes have a zone; None of other values.
     stretches : Stretches or None
         Of time-ordered rows, where this is a reference.
     """
@@ -52,6 +54,7 @@ class NumericProfile:
     n_finite: int
     mean: float
     m2: float
+    has_zone: bool | None = None
     stretches: Stretches | None = None
 
     @property
@@ -83,6 +86,9 @@ class NumericProfile:
         """The profile of both data together; exact, since both are counted on the same knots."""
         if self.kind != other.kind or not self.is_on(other.knots):
             raise InvalidInputError("other", "is counted on other knots; profile it with the same reference")
+        zones = {self.has_zone, other.has_zone} - {None}
+        if len(zones) > 1:
+            raise InvalidInputError("other", "has times with a zone where this has none, or the reverse")
         n, distance = self.n_finite + other.n_finite, other.mean - self.mean
         share = other.n_finite / n if n else 0.0
         return evolve(
@@ -96,6 +102,7 @@ class NumericProfile:
             n_finite=n,
             mean=self.mean + distance * share,
             m2=self.m2 + other.m2 + distance * distance * share * self.n_finite,
+            has_zone=zones.pop() if zones else None,
             stretches=None,  # where those of the other rows belong in time is not known
         )
 
@@ -117,6 +124,7 @@ class NumericProfile:
             "n_finite": self.n_finite,
             "mean": _as_json(self.mean),
             "m2": _as_json(self.m2),
+            "has_zone": self.has_zone,
             "stretches": None if self.stretches is None else self.stretches.to_dict(),
         }
 
@@ -145,6 +153,7 @@ class NumericProfile:
             n_finite=data["n_finite"],
             mean=float(data["mean"]),
             m2=float(data["m2"]),
+            has_zone=data.get("has_zone"),
             stretches=None if data["stretches"] is None else Stretches.from_dict(data["stretches"]),
         )
 

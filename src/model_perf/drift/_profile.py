@@ -187,7 +187,8 @@ def _count(values: Column, stretch: NDArray[np.intp] | None) -> ColumnProfile:
 def _count_reference(values: Column) -> ColumnProfile:
     if values.kind in ("categorical", "boolean"):
         return count_values(values.present, values.kind, values.missing)
-    return count_numbers(values.present, values.kind, values.missing, choose_knots(values.present))
+    counted = count_numbers(values.present, values.kind, values.missing, choose_knots(values.present))
+    return evolve(counted, has_zone=values.has_zone)
 
 
 def _count_on(values: Column, reference: ColumnProfile) -> ColumnProfile:
@@ -196,7 +197,7 @@ def _count_on(values: Column, reference: ColumnProfile) -> ColumnProfile:
     if kind in ("categorical", "boolean"):
         return count_values(values.present, kind, values.missing)
     knots = reference.knots if isinstance(reference, NumericProfile) and reference.kind == kind else None
-    return count_numbers(values.present, kind, values.missing, knots)
+    return evolve(count_numbers(values.present, kind, values.missing, knots), has_zone=values.has_zone)
 
 
 def _add(name: str, a: ColumnProfile, b: ColumnProfile) -> ColumnProfile:
