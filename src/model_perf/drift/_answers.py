@@ -27,8 +27,8 @@ class Answer:
     """What a check found, before it is known how many others there are.
 
     ``pvalue`` is None where nothing could be tested, and *reason* says why. ``n_cells`` and ``n_effective`` tell
-    what a distribution's test could have found at all, ``reference_share`` what a share's; ``n_tests`` shared the
-    p-value.
+    what a distribution's test could have found at all; ``count_reference``, ``dispersion`` and ``n_stretches`` (0 of
+    independent rows) what a share's; ``n_tests`` shared the p-value.
     """
 
     name: CheckName
@@ -43,7 +43,9 @@ class Answer:
     n_cells: int = 0
     n_effective: float = 0.0
     n_tests: int = 1
-    reference_share: float | None = None
+    count_reference: int | None = None
+    dispersion: float = 1.0
+    n_stretches: int = 0
     is_unknown: bool = False
 
 

@@ -11,9 +11,9 @@ from model_perf._multiplicity import benjamini_hochberg
 from model_perf.drift._answers import MIN_POWER, Answer, other_type
 from model_perf.drift._column_checks import ask_categorical, ask_empty, ask_numeric
 from model_perf.drift._data_report import ColumnCheck, ColumnDrift, DataDriftReport, worst
+from model_perf.drift._detectable import detectable_change, finds_a_fall
 from model_perf.drift._numeric_profile import NumericProfile
 from model_perf.drift._profile import ColumnProfile, DatasetProfile, profile
-from model_perf.drift._share_checks import detectable_change
 from model_perf.errors import InvalidInputError
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Verdict
@@ -169,7 +169,10 @@ _RANK: Mapping[Verdict, int] = {"critical": 4, "warning": 3, "insufficient_data"
 
 def _judge_check(answer: Answer, n_checks: int, rule: _Rule) -> ColumnCheck:
     filtered = None if answer.pvalue is None else _filtered(answer, rule.policy)
+    change, finds_nothing = _detectable(answer, n_checks, rule)
     verdict, reason = _verdict(answer, filtered, n_checks, rule)
+    if verdict == "ok" and finds_nothing:
+        verdict, reason = "insufficient_data", f"{reason}; so few rows show no change at all"
     return ColumnCheck(
         name=answer.name,
         verdict=verdict,
@@ -180,19 +183,23 @@ def _judge_check(answer: Answer, n_checks: int, rule: _Rule) -> ColumnCheck:
         effect_size=answer.effect_size,
         confidence_interval=answer.confidence_interval,
         threshold=None if answer.name in ("type", "absent") else _threshold(answer, rule.policy),
-        detectable_change=_detectable_change(answer, n_checks, rule),
+        detectable_change=change,
         n_reference=answer.n_reference,
         n_current=answer.n_current,
         reason=reason,
     )
 
 
-def _detectable_change(answer: Answer, n_checks: int, rule: _Rule) -> float | None:
-    """Of the shares, by the level that the whole rule gives one check where nothing else has drifted."""
+def _detectable(answer: Answer, n_checks: int, rule: _Rule) -> tuple[float | None, bool]:
+    """Of a share: the rise that would be found, and whether nothing would.
+
+    By the level that the whole rule gives one check where nothing else has drifted.
+    """
     if answer.pvalue is None or answer.name not in ("missing", "out_of_range"):
-        return None
-    level = rule.policy.alpha / (n_checks * rule.n_columns)
-    return detectable_change(answer, level, _threshold(answer, rule.policy))
+        return None, False
+    level, threshold = rule.policy.alpha / (n_checks * rule.n_columns), _threshold(answer, rule.policy)
+    change = detectable_change(answer, level, threshold)
+    return change, change is None and not finds_a_fall(answer, level, threshold)
 
 
 def _verdict(answer: Answer, filtered: float | None, n_checks: int, rule: _Rule) -> tuple[Verdict, str]:

@@ -9,7 +9,7 @@ import numpy as np
 from attrs import evolve
 from numpy.typing import NDArray
 
-from model_perf.drift._answers import MIN_POWER, MIN_STRETCHES, Answer, AnyProfile, no_values, short, too_short
+from model_perf.drift._answers import MIN_STRETCHES, Answer, AnyProfile, no_values, short, too_short
 from model_perf.drift._categorical_profile import CategoricalProfile
 from model_perf.drift._data_report import CheckName
 from model_perf.drift._numeric_profile import NumericProfile
@@ -81,32 +81,9 @@ def _share(name: CheckName, counts: tuple[int, int, int, int], pvalue: float, al
         confidence_interval=_share_interval(counts, alpha),
         n_reference=n,
         n_current=m,
-        reference_share=r / n,
+        count_reference=r,
         n_effective=1.0 / (1.0 / n + 1.0 / m),
     )
-
-
-def detectable_change(answer: Answer, level: float, threshold: float) -> float | None:
-    """The smallest rise of a share that a test at *level* finds in four windows of five; None above a share of 1.
-
-    By the arcsine of the share's root, whose variance is about 1/(4 n) whatever the share [1], and never below what
-    lifts the observed share beyond *threshold* as often.
-
-    [1] Cohen, J. (1988). Statistical Power Analysis for the Behavioral Sciences, 2nd ed., section 6.2.
-    """
-    if answer.reference_share is None:
-        return None
-    z, n = NormalDist(), answer.n_effective
-    tail = level / 2.0 if answer.name == "missing" else level
-    share = max(answer.reference_share, 0.5 / (answer.n_reference + 1.0))
-    reach = (z.inv_cdf(MIN_POWER) - z.inv_cdf(tail)) / (2.0 * math.sqrt(n))
-    angle = math.asin(math.sqrt(share)) + reach
-    if angle >= math.pi / 2.0:
-        return None
-    certain = math.sin(angle) ** 2
-    seen = answer.reference_share + threshold
-    seen += z.inv_cdf(MIN_POWER) * math.sqrt(seen * max(0.0, 1.0 - seen) / n)
-    return max(certain, seen) - answer.reference_share if seen <= 1.0 else None
 
 
 def _dependent_share(
@@ -122,14 +99,20 @@ def _dependent_share(
     if len(matrix) < MIN_STRETCHES:
         return Answer(name=name, reason=short(len(matrix)), n_reference=n, n_current=m, is_unknown=True)
     if not r and not k:
-        return _share(name, counts, 1.0, alpha)
+        return evolve(_share(name, counts, 1.0, alpha), n_stretches=len(matrix))
     result = rao_scott_of(matrix, np.array([k, m - k], np.float64))
     # F takes shares for about normal. Rare rows that come in clumps are not: at least as many clumps must be new.
     pvalue = max(result.pvalue or 1.0, _pvalue_of_clumps(name, counts, result.dispersion))
     # As many independent rows would vary as much.
     interval = _share_interval((r, n, k, m), alpha, result.dispersion)
     answer = _share(name, counts, pvalue, alpha)
-    return evolve(answer, confidence_interval=interval, n_effective=answer.n_effective / result.dispersion)
+    return evolve(
+        answer,
+        confidence_interval=interval,
+        n_effective=answer.n_effective / result.dispersion,
+        dispersion=result.dispersion,
+        n_stretches=len(matrix),
+    )
 
 
 def _pvalue_of_clumps(name: CheckName, counts: tuple[int, int, int, int], size: float) -> float:

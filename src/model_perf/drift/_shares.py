@@ -125,7 +125,12 @@ def predictive_share(
     check.as_int(n_limits, "n_limits", low=1)
     r, n = _as_share(count_reference, n_reference, "reference")
     k, m = _as_share(count_current, n_current, "current")
-    return _result(r, n, k, m, beta_binomial_tail(k, m, r + n_limits, n + 1 - r - n_limits))
+    return _result(r, n, k, m, predictive_pvalue(r, n, m, k, n_limits=n_limits))
+
+
+def predictive_pvalue(r: int, n: int, m: int, k: int, *, n_limits: int) -> float:
+    """Of shares that have been checked."""
+    return beta_binomial_tail(k, m, r + n_limits, n + 1 - r - n_limits)
 
 
 def fisher_pvalue(r: int, n: int, k: int, m: int) -> float:
