@@ -16,7 +16,15 @@ import numpy as np
 from attrs import frozen
 from tests.factories import START, make_evaluation, make_id, make_ref
 
-from model_perf import ConflictError, Evaluation, ModelPerformanceTracker, ModelRef, RecordedEvaluation, StorageError
+from model_perf import (
+    ConflictError,
+    Evaluation,
+    ModelPerformanceTracker,
+    ModelRef,
+    MonitoringPolicy,
+    RecordedEvaluation,
+    StorageError,
+)
 from model_perf.drift import detector_from_dict
 
 GATE = 7_307_010
@@ -162,6 +170,21 @@ def observations() -> tuple[Any, Any, list[int]]:
     rng = np.random.default_rng(77)
     arms = np.array(["a", "b"])[rng.integers(0, 2, 20_000)]
     return arms, 1e9 + rng.normal(size=20_000), rng.integers(0, 3000, 20_000).tolist()
+
+
+async def check_days(dsn: str, schema: str, ref: ModelRef, days: Sequence[int]) -> int:
+    """Check a window of each of these days, none of which raises the alarm; how many windows were checked."""
+    policy = MonitoringPolicy(drift_warning=0.0, false_alarm_run_length=1e6)
+    async with ModelPerformanceTracker.connect(dsn, schema=schema, max_size=2, policy=policy) as tracker:
+        await pass_the_gate(dsn)
+        for day in days:
+            await tracker.check_data_drift(
+                ref,
+                {"load": np.random.default_rng(day + 1).normal(0.1, 1.0, 200)},
+                window_start=START + timedelta(days=day),
+                window_end=START + timedelta(days=day + 1),
+            )
+        return len(days)
 
 
 async def trigger_retraining(dsn: str, schema: str, times: int) -> list[tuple[bool, UUID]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.factories import START
 from tests.writers import NOW, noisy_evaluation, record
 
 from model_perf import Evaluation, ModelPerformanceTracker, ModelRef, MonitoringPolicy
-from model_perf.drift import EMPTY, PerformanceState, judge_performance
+from model_perf.drift import EMPTY, DriftAlarm, PerformanceState, judge_performance
 
 TABLES = (
     *("models", "model_performance_metrics", "model_drift_state", "model_training_history", "model_ab_tests"),
@@ -51,6 +52,30 @@ async def check_alert(tracker: ModelPerformanceTracker, ref: ModelRef) -> int:
     alerts = [each for each in await tracker.active_alerts() if each.model_id == ref.model_id]
     assert [alert.occurrences for alert in alerts] == ([len(critical)] if critical else [])
     return len(critical)
+
+
+async def check_alarm(tracker: ModelPerformanceTracker, ref: ModelRef, *, n: int) -> int:
+    """All *n* reports are there, each a step of the alarm's version; the alarm is what the counted ones add up to.
+
+    A window that came late shows the alarm as a later one had left it. Returns how many counted.
+    """
+    page = await tracker.drift.list_reports(ref, since=START - timedelta(days=1), until=NOW, limit=1000)
+    async with tracker.pool.acquire() as connection:
+        row = await connection.fetchrow(
+            f"SELECT version, state::text FROM {tracker.schema}.model_drift_state WHERE model_id = $1"
+            " AND detector = 'data'",
+            ref.model_id,
+        )
+    assert row is not None
+    assert (len(page.items), row[0]) == (n, n + 1)  # the reference was the first step
+    last = {stored.alarm_value: stored for stored in reversed(page.items)}
+    value, end = 0.0, None
+    for stored in sorted(last.values(), key=lambda each: each.window_end):
+        pvalue: Any = stored.report["pvalue"]
+        value, end = (value + 1.0) * (0.5 / math.sqrt(pvalue)), stored.window_end
+        assert stored.alarm_value == value
+    assert DriftAlarm.from_dict(json.loads(row[1])) == DriftAlarm(value=value, n=len(last), last_end=end)
+    return len(last)
 
 
 async def read_history(tracker: ModelPerformanceTracker, ref: ModelRef) -> list[Evaluation]:
