@@ -173,6 +173,48 @@ async def test_bad_input_is_named(
     assert await rows_of(pool, watched, "model_drift_reports") == 0
 
 
+@pytest.mark.parametrize(
+    ("argument", "data", "more"),
+    [
+        ("data", {}, {}),
+        ("data", {"load": []}, {}),
+        ("data", drift.profile({"load": []}), {}),
+        ("rows", drift.profile({"load": [1.0]}), {"rows": "time_ordered"}),
+        ("rows", drift.profile({"load": [1.0]}), {"timestamps": [START]}),
+        ("rows", {"load": [1.0]}, {"rows": "sorted"}),
+        ("data['a\\x00b']", {"a\x00b": [1.0]}, {}),
+        ("data['\\ud800']", {"\ud800": [1.0]}, {}),
+    ],
+)
+async def test_a_bad_reference_replaces_nothing(
+    watched: ModelPerformanceTracker, argument: str, data: Any, more: dict[str, Any]
+) -> None:
+    """What a query gave that found nothing, or a name that no report could hold, is refused by name."""
+    before = await watched.drift.fetch_reference(REF)
+    with pytest.raises(InvalidInputError) as refused:
+        await watched.set_reference(REF, data, **more)
+    assert refused.value.argument == argument
+    assert await watched.drift.fetch_reference(REF) == before
+
+
+async def test_a_window_of_unstorable_names_is_refused(watched: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """A new column is listed in the report, which PostgreSQL could not keep."""
+    with pytest.raises(InvalidInputError, match="NUL"):
+        await watched.check_data_drift(REF, make_data(50, 1) | {"\x00": [1.0] * 50})
+    assert await rows_of(pool, watched, "model_drift_reports") == 0
+
+
+async def test_a_thousand_columns(tracker: ModelPerformanceTracker) -> None:
+    """They are one row each of reference and report; the alert names the first three."""
+    rng = np.random.default_rng(1)
+    await tracker.set_reference(REF, {f"x{i}": rng.normal(size=300) for i in range(1000)})
+    report = await tracker.check_data_drift(REF, {f"x{i}": rng.normal(3.0, 1.0, 300) for i in range(1000)})
+    assert (report.headline, report.alarm_value) == ("1000 of 1000 columns have drifted", 1e12)
+    (alert,) = await tracker.active_alerts()
+    assert alert.alert_message.endswith("...)")
+    assert len(alert.alert_message) < 200
+
+
 async def test_ten_checks_at_once_are_all_counted(watched: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
     """Each loser of the race reads the alarm again: the windows count in the order in which they were written."""
     calls = [watched.check_data_drift(REF, make_data(500, day), **window(day)) for day in range(10)]

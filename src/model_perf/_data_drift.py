@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from model_perf import _validation as check
 from model_perf._judging import DATA_ALERT
-from model_perf.drift import DataDriftReport, DriftAlarm, DriftReport, advance_alarm
+from model_perf.drift import DataDriftReport, DatasetProfile, DriftAlarm, DriftReport, advance_alarm
 from model_perf.errors import ConflictError, InvalidInputError
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import ModelRef, new_id
@@ -34,6 +34,13 @@ def as_window(start: datetime | None, end: datetime | None, now: datetime) -> Wi
     if begin is not None and last <= begin:
         raise InvalidInputError("window_end", f"{last.isoformat()} is not after window_start {begin.isoformat()}")
     return Window(start=begin, end=last)
+
+
+def refuse_empty(reference: DatasetProfile) -> None:
+    """Of a query that found nothing: in the place of a good reference it would say nothing of any window."""
+    if not reference.columns or not reference.n_rows:
+        n_columns, n_rows = len(reference.columns), reference.n_rows
+        raise InvalidInputError("data", f"has {n_columns} columns and {n_rows} rows; a reference needs some")
 
 
 def data_fingerprint(ref: ModelRef, segment: str) -> str:

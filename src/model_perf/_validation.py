@@ -88,7 +88,7 @@ def as_text(value: str, argument: str, *, max_length: int = 10_000) -> str:
         raise InvalidInputError(argument, f"{value!r} is empty; give some text")
     if len(value) > max_length:
         raise InvalidInputError(argument, f"has {len(value)} characters; {max_length} at most")
-    _refuse_unstorable(value, argument)
+    refuse_unstorable(value, argument)
     return value
 
 
@@ -159,7 +159,7 @@ def _as_json(value: object, argument: str, depth: int) -> object:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        _refuse_unstorable(value, argument)
+        refuse_unstorable(value, argument)
         return value
     if isinstance(value, Integral):
         return int(value)
@@ -181,11 +181,12 @@ def _as_json(value: object, argument: str, depth: int) -> object:
 def _as_json_key(key: object, argument: str) -> str:
     if not isinstance(key, str):
         raise InvalidInputError(argument, f"the key {key!r} is not text")
-    _refuse_unstorable(key, argument)
+    refuse_unstorable(key, argument)
     return key
 
 
-def _refuse_unstorable(value: str, argument: str) -> None:
+def refuse_unstorable(value: str, argument: str) -> None:
+    """NUL and lone surrogates, which PostgreSQL's text has not."""
     if value.isascii() and "\x00" not in value:
         return
     if "\x00" in value:

@@ -634,15 +634,24 @@ class ModelPerformanceTracker:
         segment : str
             Part of the data with a reference of its own (a shift, a product); "" = all.
         rows, timestamps
-            As for `model_perf.drift.profile`.
+            As for `model_perf.drift.profile`; a DatasetProfile has them already.
+
+        Raises
+        ------
+        InvalidInputError
+            Data that cannot be profiled, or none; *rows* or *timestamps* beside a DatasetProfile.
         """
+        from model_perf._data_drift import refuse_empty
         from model_perf.drift import DatasetProfile, profile
 
         as_ref(ref)
         if isinstance(data, DatasetProfile):
+            if rows is not None or timestamps is not None:
+                raise InvalidInputError("rows", "is said where the rows are counted: give it to drift.profile")
             reference = data
         else:
             reference = await asyncio.to_thread(profile, data, rows=rows, timestamps=timestamps)
+        refuse_empty(reference)
         await self.drift.set_reference(
             ref,
             await asyncio.to_thread(reference.to_bytes),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from model_perf import _validation as check
 from model_perf.drift._columns import ZonedTimes
 from model_perf.errors import InvalidInputError
 
@@ -19,6 +20,8 @@ def read_columns(data: Any) -> dict[str, Any]:
     for name in columns:
         if not isinstance(name, str):
             raise InvalidInputError("data", f"has a column named {name!r}; give names as text")
+        # Or a report on them could not be kept.
+        check.refuse_unstorable(name, f"data[{name!r}]")
     return columns
 
 
