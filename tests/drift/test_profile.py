@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model_perf.drift import DatasetProfile, NumericProfile, check_data_drift, profile
+from model_perf.drift import DatasetProfile, NumericProfile, check_data_drift, column_stability, profile
 from model_perf.errors import InvalidInputError, SchemaError
 
 Data = dict[str, Any]
@@ -148,6 +148,15 @@ def test_time_order_is_that_of_the_timestamps() -> None:
     assert shuffled.rows == "time_ordered"
 
 
+def test_without_timestamps_rows_are_taken_for_independent() -> None:
+    """Nobody can tell from the values: who knows of an order says so, and the report tells how they were taken."""
+    ordered = {"x": np.cumsum(np.random.default_rng(5).normal(size=2000))}
+    reference = profile(ordered)
+    assert (reference.rows, reference.columns["x"].stretches) == ("independent", None)
+    assert check_data_drift(reference, ordered).rows == "independent"
+    assert check_data_drift(profile(ordered, rows="time_ordered"), ordered).rows == "time_ordered"
+
+
 def test_stretches_hold_all_rows() -> None:
     """Each cell's counts over all stretches are the column's."""
     reference = profile(mixed(np.random.default_rng(6), 3001), rows="time_ordered")
@@ -241,7 +250,9 @@ def test_the_data_are_not_changed() -> None:
     before = {name: values.copy() for name, values in data.items()}
     for values in data.values():
         values.setflags(write=False)
-    check_data_drift(profile(data, rows="time_ordered"), data)
+    for rows in ("independent", "time_ordered"):
+        check_data_drift(profile(data, rows=rows), data)
+        column_stability(profile(data, rows=rows), data)
     for name, values in data.items():
         np.testing.assert_array_equal(values, before[name])
 
