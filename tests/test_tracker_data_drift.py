@@ -85,6 +85,17 @@ async def test_a_change_opens_one_alert(watched: ModelPerformanceTracker) -> Non
     assert alert.occurrences == 2
 
 
+async def test_a_lost_column_opens_an_alert_at_once(watched: ModelPerformanceTracker) -> None:
+    """It is no matter of chance, so nothing is waited for; of a window without any column of the reference too."""
+    await watched.check_data_drift(REF, {"load": make_data(500, 2)["load"]}, **window(0))
+    (alert,) = await watched.active_alerts()
+    assert (alert.severity, "1 of 2 columns have drifted (site)" in alert.alert_message) == ("critical", True)
+    await watched.resolve_alert(alert.id)
+    report = await watched.check_data_drift(REF, {"other": [1.0] * 50}, **window(1))
+    assert (report.pvalue, report.drifted_columns) == (None, ("load", "site"))
+    assert len(await watched.active_alerts()) == 1
+
+
 async def test_resolving_the_alert_starts_from_zero(watched: ModelPerformanceTracker) -> None:
     """Both or neither; a drift that goes on opens a new alert."""
     await watched.check_data_drift(REF, make_data(500, 3, shift=0.8), **window(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,6 +50,16 @@ def test_a_window_that_overlaps_the_last_is_not_counted(day: float) -> None:
 def test_what_could_not_be_tested_is_not_counted() -> None:
     """No p-value, no evidence; the next window may begin where this one did."""
     assert advanced(DriftAlarm(), None) == DriftAlarm()
+
+
+@pytest.mark.parametrize("window", [{"y": [1.0] * 50}, {"x": ["a"] * 50, "y": [1.0] * 50}, {"x": ["a"] * 50}])
+def test_what_is_certain_raises_it_at_once(window: Any) -> None:
+    """An absent column, or one of another type, is no matter of chance, whether or not another could be tested."""
+    report = check_data_drift(profile({"x": np.arange(100.0), "y": np.ones(100)}), window)
+    span = {"window_start": START, "window_end": START + DAY}
+    assert advance_alarm(DriftAlarm(), report, **span) == DriftAlarm(value=1e12, n=1, last_end=START + DAY)
+    once = advanced(DriftAlarm(), 0.1)
+    assert advance_alarm(once, report, **span) == once
 
 
 def test_the_value_is_cut() -> None:

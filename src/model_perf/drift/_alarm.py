@@ -65,8 +65,9 @@ def advance_alarm(
     """Count the verdict on one more window.
 
     The report's p-value p becomes the evidence e = p^(-1/2) / 2, whose mean is 1 at most while nothing changes [1];
-    the value R becomes (R + 1) e [2, 3]. A window of which nothing could be tested, or that overlaps the last one
-    counted, changes nothing. While somebody looks after a raised alarm, do not advance it: it is to `restart`.
+    the value R becomes (R + 1) e [2, 3]. A column that is absent or of another type is no matter of chance: R becomes
+    as large as it can. A window of which nothing could be tested, or that overlaps the last one counted, changes nothing.
+    While somebody looks after a raised alarm, do not advance it: it is to `restart`.
 
     Parameters
     ----------
@@ -85,7 +86,11 @@ def advance_alarm(
     begin, end = check.as_timestamp(window_start, "window_start"), check.as_timestamp(window_end, "window_end")
     if end <= begin:
         raise InvalidInputError("window_end", f"{end.isoformat()} is not after window_start {begin.isoformat()}")
-    if report.pvalue is None or (alarm.last_end is not None and begin < alarm.last_end):
+    if alarm.last_end is not None and begin < alarm.last_end:
+        return alarm
+    if report.is_certain:
+        return DriftAlarm(value=LARGEST, n=alarm.n + 1, last_end=end)
+    if report.pvalue is None:
         return alarm
     evidence = 0.5 / math.sqrt(report.pvalue)
     return DriftAlarm(value=min(LARGEST, (alarm.value + 1.0) * evidence), n=alarm.n + 1, last_end=end)

@@ -66,9 +66,14 @@ class ColumnCheck:
     @property
     def excess(self) -> float:
         """The effect over its threshold: what rows are ranked by; infinite for what needs no test."""
-        if self.name in ("type", "absent") and self.verdict == "critical":
+        if self.is_certain:
             return float("inf")
         return self.effect_size / self.threshold if self.effect_size and self.threshold else 0.0
+
+    @property
+    def is_certain(self) -> bool:
+        """A fact that needs no test: the column is absent, or of another type."""
+        return self.name in ("type", "absent") and self.verdict == "critical"
 
 
 @frozen(kw_only=True)
@@ -149,6 +154,11 @@ class DataDriftReport:
         if self.drifted_columns:
             return True
         return None if self.verdict in ("insufficient_data", "not_judged") else False
+
+    @property
+    def is_certain(self) -> bool:
+        """Some column is absent, or of another type, which never is by chance."""
+        return any(check.is_certain for column in self.columns.values() for check in column.checks)
 
     @property
     def drifted_columns(self) -> tuple[str, ...]:
