@@ -66,8 +66,8 @@ def advance_alarm(
 
     The report's p-value p becomes the evidence e = p^(-1/2) / 2, whose mean is 1 at most while nothing changes [1];
     the value R becomes (R + 1) e [2, 3]. A column that is absent or of another type is no matter of chance: R becomes
-    as large as it can. A window of which nothing could be tested, or that overlaps the last one counted, changes nothing.
-    While somebody looks after a raised alarm, do not advance it: it is to `restart`.
+    as large as it can. A window of which nothing could be tested, or that overlaps the last one counted, changes
+    nothing. While somebody looks after a raised alarm, do not advance it: it is to `restart`.
 
     Parameters
     ----------
