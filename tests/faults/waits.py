@@ -21,6 +21,8 @@ async def find_waiting(host: asyncpg.Connection) -> int:
     """The pid of the backend that waits for a lock, once there is one."""
     query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     for _ in range(2000):
+        # In a transaction the list of backends is that of the first look at it: one that connects later is not seen.
+        await host.execute("SELECT pg_stat_clear_snapshot()")
         if (pid := await host.fetchval(query)) is not None:
             return int(pid)
         await asyncio.sleep(0.005)
