@@ -108,6 +108,40 @@ async def test_resolving_the_alert_starts_from_zero(watched: ModelPerformanceTra
     assert new.id != alert.id
 
 
+async def test_an_alert_resolved_past_the_tracker_is_not_opened_by_a_calm_window(
+    watched: ModelPerformanceTracker,
+) -> None:
+    """`alerts.resolve` knows nothing of the alarm: it starts from zero all the same."""
+    await watched.check_data_drift(REF, make_data(500, 3, shift=0.8), **window(0))
+    (alert,) = await watched.active_alerts()
+    await watched.alerts.resolve(alert.id)
+    calm = await watched.check_data_drift(REF, make_data(500, 5), **window(1))
+    assert (calm.alarm_value, await watched.active_alerts()) == (0.5, [])
+    await watched.check_data_drift(REF, make_data(500, 6, shift=0.8), **window(2))
+    assert len(await watched.active_alerts()) == 1
+
+
+async def test_what_windows_show_together_is_told_so(tracker: ModelPerformanceTracker) -> None:
+    """Where no column of the last window has drifted by itself, the alert does not say that none has."""
+    rng = np.random.default_rng(4)
+    reference = await tracker.set_reference(REF, {f"x{i}": rng.normal(size=5000) for i in range(5)})
+    draws = [{f"x{i}": rng.normal(0.36 * (i == 2), 1.0, 60) for i in range(5)} for _ in range(100)]
+    # Below alpha they would be found by themselves; above .25 they are evidence for no change.
+    # Five columns: the report's p is five times that of the one that moved.
+    weak = next(
+        each
+        for each in draws
+        if 0.012 < (drift.check_data_drift(reference, each).columns["x2"].pvalue or 0.0) < 0.03
+        and (drift.check_data_drift(reference, each).pvalue or 0.0) > 0.06
+    )
+    for day in range(30):
+        report = await tracker.check_data_drift(REF, weak, **window(day))
+        if alerts := await tracker.active_alerts():
+            break
+    assert report.drifted_columns == ()
+    assert alerts[0].alert_message.endswith("windows together show what this one alone does not, most in x2")
+
+
 async def test_the_same_check_counts_once(watched: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
     """A repeat with its id answers the first report, and neither the alarm nor the alert moves."""
     number = make_id("check")

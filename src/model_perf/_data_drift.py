@@ -61,8 +61,10 @@ def decide(
     if alarm.reference_id != reference_id:
         raise ConflictError("the reference was replaced while the window was judged by it; repeat the call")
     before = DriftAlarm.from_dict(alarm.state) if alarm.state else DriftAlarm()
-    after = before if alarm.is_alerted else _advanced(before, report, window)
     limit = policy.false_alarm_run_length
+    if before.is_raised(limit) and not alarm.is_alerted:
+        before = before.restart()  # the alert was resolved past the tracker
+    after = before if alarm.is_alerted else _advanced(before, report, window)
     is_new_alarm = not alarm.is_alerted and after.is_raised(limit)
     alerts = (_alert(report, ref, segment),) if is_new_alarm or (alarm.is_alerted and report.drift_detected) else ()
     return NewReport(
@@ -97,9 +99,12 @@ def _advanced(alarm: DriftAlarm, report: DataDriftReport, window: Window) -> Dri
 
 
 def _alert(report: DataDriftReport, ref: ModelRef, segment: str) -> dict[str, object]:
-    names = ", ".join(report.drifted_columns[:_NAMED]) + (", ..." if len(report.drifted_columns) > _NAMED else "")
+    names = report.drifted_columns
     where = f" of segment {segment}" if segment else ""
-    what = f"{report.headline}{f' ({names})' if names else ''}"
+    what = f"{report.headline} ({', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''})"
+    if not names:
+        most = min(report.columns.values(), key=lambda column: 1.0 if column.pvalue is None else column.pvalue)
+        what = f"windows together show what this one alone does not, most in {most.name}"
     return {
         "id": str(new_id()),
         "alert_type": DATA_ALERT,
