@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -51,6 +52,7 @@ def data_fingerprint(ref: ModelRef, segment: str) -> str:
 def decide(
     alarm: StoredAlarm,
     report: DataDriftReport,
+    said: Mapping[str, object],
     window: Window,
     ref: ModelRef,
     segment: str,
@@ -66,7 +68,9 @@ def decide(
         before = before.restart()  # the alert was resolved past the tracker
     after = before if alarm.is_alerted else _advanced(before, report, window)
     is_new_alarm = not alarm.is_alerted and after.is_raised(limit)
-    alerts = (_alert(report, ref, segment),) if is_new_alarm or (alarm.is_alerted and report.drift_detected) else ()
+    alerts = (
+        (_alert(report, said, ref, segment),) if is_new_alarm or (alarm.is_alerted and report.drift_detected) else ()
+    )
     return NewReport(
         reference_id=alarm.reference_id,
         window_start=window.start,
@@ -82,7 +86,7 @@ def decide(
         },
         alarm_value=after.value,
         alarm_limit=limit,
-        report=report.to_dict(),
+        report=said,
         state=after.to_dict(),
         alerts=alerts,
     )
@@ -98,7 +102,7 @@ def _advanced(alarm: DriftAlarm, report: DataDriftReport, window: Window) -> Dri
     return advance_alarm(alarm, report, window_start=start, window_end=window.end)
 
 
-def _alert(report: DataDriftReport, ref: ModelRef, segment: str) -> dict[str, object]:
+def _alert(report: DataDriftReport, said: Mapping[str, object], ref: ModelRef, segment: str) -> dict[str, object]:
     names = report.drifted_columns
     where = f" of segment {segment}" if segment else ""
     what = f"{report.headline} ({', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''})"
@@ -111,7 +115,7 @@ def _alert(report: DataDriftReport, ref: ModelRef, segment: str) -> dict[str, ob
         "severity": "critical" if report.verdict == "critical" else "warning",
         "fingerprint": data_fingerprint(ref, segment),
         "alert_message": f"{ref.model_type} version {ref.model_version}: the input{where} has changed: {what}",
-        "alert_details": {**report.to_dict(), "segment": segment},
+        "alert_details": {**said, "segment": segment},
     }
 
 

@@ -703,20 +703,23 @@ class ModelPerformanceTracker:
         now = self._executor.moment()
         window = _data_drift.as_window(window_start, window_end, now)
         stored = await self.drift.fetch_reference(ref, segment=segment)
-        report = await asyncio.to_thread(
-            lambda: check_data_drift(DatasetProfile.from_bytes(stored.profile), data, policy=self.policy)
-        )
+
+        def judge() -> tuple[DataDriftReport, dict[str, object]]:
+            report = check_data_drift(DatasetProfile.from_bytes(stored.profile), data, policy=self.policy)
+            return report, report.to_dict()
+
+        report, said = await asyncio.to_thread(judge)
         kept, _ = await self.drift.record(
             ref,
             number,
-            lambda alarm: _data_drift.decide(alarm, report, window, ref, segment, stored.id, self.policy),
+            lambda alarm: _data_drift.decide(alarm, report, said, window, ref, segment, stored.id, self.policy),
             segment=segment,
             fingerprint=_data_drift.data_fingerprint(ref, segment),
             now=now,
             created_by=created_by,
             repeatable=check_id is not None,
         )
-        return _data_drift.read_report(kept)
+        return await asyncio.to_thread(_data_drift.read_report, kept)
 
     def stream(self, ref: ModelRef, name: str, *, detector: Detector | None = None) -> Stream:
         """A stream of single values, watched by a detector whose state is kept; see `Stream`. No I/O.
