@@ -89,8 +89,10 @@ def wilcoxon_signed_rank(
     averages = _walsh_averages(differences) if a.size <= MOST_AVERAGES else differences
     if not differences.any():
         return Wilcoxon(effect=0.0, confidence_interval=None, statistic=0.0, pvalue=1.0, n=a.size, n_ties=a.size)
-    ranks_up = wilcoxon(differences, zero_method="pratt", alternative="greater").statistic
-    pvalue = wilcoxon(differences, zero_method="pratt", alternative=alternative).pvalue
+    # Of differences that are 0 there is no exact distribution; older versions of scipy warn of what they take instead.
+    method = "auto" if differences.all() else "approx"
+    ranks_up = wilcoxon(differences, zero_method="pratt", alternative="greater", method=method).statistic
+    pvalue = wilcoxon(differences, zero_method="pratt", alternative=alternative, method=method).pvalue
     return Wilcoxon(
         effect=float(np.median(averages)),
         confidence_interval=_interval(averages, a.size, alpha, alternative) if a.size <= MOST_AVERAGES else None,
