@@ -157,12 +157,12 @@ async def observe_until_killed(dsn: str, schema: str, test_id: UUID, told: str) 
     """Observe a value a millisecond through a buffer that flushes every 100 ms, and note how many were told."""
     async with ModelPerformanceTracker.connect(dsn, schema=schema, max_size=1) as tracker:
         await pass_the_gate(dsn)
-        async with tracker.observer(test_id, flush_every_s=0.1) as observer:
-            for n in range(1, 100_000):
-                observer.observe("ab"[n % 2], float(n), unit=n)
-                with open(told, "w") as file:  # noqa: ASYNC230 - a line, so that a kill leaves the last number
+        with open(told, "a", buffering=1) as file:  # noqa: ASYNC230 - lines, so that a kill leaves whole ones
+            async with tracker.observer(test_id, flush_every_s=0.1) as observer:
+                for n in range(1, 100_000):
+                    observer.observe("ab"[n % 2], float(n), unit=n)
                     file.write(f"{os.getpid()} {n}\n")
-                await asyncio.sleep(0.001)
+                    await asyncio.sleep(0.001)
 
 
 def observations() -> tuple[Any, Any, list[int]]:
