@@ -13,7 +13,9 @@ from tests.drift.detectors import DETECTORS, stream
 from tests.factories import make_ref
 
 from model_perf import ConflictError, InvalidInputError, ModelPerformanceTracker, NotFoundError, SchemaError
+from model_perf._streams import THREAD_VALUES
 from model_perf.drift import Adwin, CusumDetector, Detector, EwmaDetector
+from model_perf.repos.drift import DriftRepo
 
 REF = make_ref()
 CUSUM = CusumDetector(mean=0.4, sd=0.25, run_length=200_000)
@@ -85,6 +87,52 @@ async def test_writers_without_ids_lose_no_value(tracker: ModelPerformanceTracke
     """Of twelve updates at once each is in at the end: a loser begins again with the winner's state."""
     await asyncio.gather(*(tracker.stream(REF, "error", detector=CUSUM).update(0.01 * i) for i in range(12)))
     assert (await tracker.stream(REF, "error").fetch()).n == 12
+
+
+async def test_a_crowd_of_writers_is_served(tracker: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """Of a hundred updates at once, two of them large, none is turned away: who lost three times waits for its turn."""
+    large = np.full(THREAD_VALUES + 1, 0.4)
+    updates = [tracker.stream(REF, "error", detector=CUSUM).update(0.01 * i) for i in range(98)]
+    updates += [tracker.stream(REF, "error", detector=CUSUM).update_many(large) for _ in range(2)]
+    found = await asyncio.gather(*updates)
+    n = 98 + 2 * large.size
+    assert sum(each.n_new for each in found) == n
+    assert len({each.detector.n for each in found}) == 100  # no two went on from the same state
+    assert (await tracker.stream(REF, "error").fetch()).n == n
+    assert await version_of(pool, tracker) == 100
+
+
+async def test_a_turn_keeps_others_waiting(tracker: ModelPerformanceTracker) -> None:
+    """What is read in a turn is still there when it is written: a writer from outside comes after it."""
+    await tracker.stream(REF, "error", detector=CUSUM).update(0.1)
+    began = asyncio.Event()
+
+    async def slowly(repo: DriftRepo) -> bool:
+        version, _ = await repo.fetch_stream(REF, "error")
+        began.set()
+        await asyncio.sleep(0.1)
+        return await repo.save_stream(REF, "error", version, CUSUM.to_dict())
+
+    turn = asyncio.create_task(tracker.drift.in_turn(REF, "error", slowly))
+    await began.wait()
+    late = await tracker.stream(REF, "error").update(0.2)
+    assert await turn
+    assert late.detector == CUSUM.update(0.2)
+
+
+async def test_a_turn_that_fails_leaves_the_stream_free(tracker: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """What was written in it is gone with it, and the next writer need not wait."""
+    await tracker.stream(REF, "error", detector=CUSUM).update(0.1, 1)
+
+    async def fail(repo: DriftRepo) -> None:
+        assert await repo.save_stream(REF, "error", 1, CUSUM.to_dict())
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await tracker.drift.in_turn(REF, "error", fail)
+    assert await version_of(pool, tracker) == 1
+    async with asyncio.timeout(5):
+        assert (await tracker.stream(REF, "error").update(0.2, 2)).detector.n == 2
 
 
 async def test_the_hosts_rollback_takes_the_update_with_it(

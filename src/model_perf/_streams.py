@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from attrs import evolve, fields
@@ -13,21 +13,26 @@ from numpy.typing import ArrayLike
 from model_perf import _validation as check
 from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
 from model_perf.records import ModelRef, as_ref
-from model_perf.repos.drift import LOST_RACES, DriftRepo
+from model_perf.repos.drift import DriftRepo
 from model_perf.results import StreamUpdate
 
 if TYPE_CHECKING:
     from model_perf.drift import Detector
 
+T = TypeVar("T")
+
 THREAD_VALUES = 20_000
 """Values from which a batch is taken in by a thread."""
+
+LOST_RACES = 3
+"""Compare-and-set losses after which a writer waits for its turn."""
 
 
 class Stream:
     """A named stream of one deployment; made by `ModelPerformanceTracker.stream`, without I/O.
 
     Every update reads the stored detector, takes the values in and writes it back if nobody else did meanwhile; who
-    lost that race begins again with the winner's.
+    lost that race begins again with the winner's, and after a few losses keeps the others waiting.
     """
 
     def __init__(self, repo: DriftRepo, ref: ModelRef, name: str, detector: Detector | None) -> None:
@@ -42,7 +47,7 @@ class Stream:
 
     async def fetch(self) -> Detector:
         """The detector as it is kept; `NotFoundError` where no update was ever made."""
-        _, stored = await self._fetch()
+        _, stored = await self._fetch(self._repo)
         if stored is None:
             raise NotFoundError(f"nothing is kept of the stream {self._name!r} yet; update it first")
         return stored
@@ -87,17 +92,17 @@ class Stream:
 
         return (await self._change(replaced, 0, is_repeatable=True, demand_same=False)).detector
 
-    async def _fetch(self) -> tuple[int, Detector | None]:
+    async def _fetch(self, repo: DriftRepo) -> tuple[int, Detector | None]:
         from model_perf.drift import detector_from_dict
 
-        version, state = await self._repo.fetch_stream(self._ref, self._name)
+        version, state = await repo.fetch_stream(self._ref, self._name)
         return version, detector_from_dict(state) if state else None
 
     async def _change(
         self, change: Callable[[Detector], Detector], size: int, *, is_repeatable: bool, demand_same: bool = True
     ) -> StreamUpdate:
-        for _ in range(LOST_RACES):
-            version, stored = await self._fetch()
+        async def try_once(repo: DriftRepo) -> StreamUpdate | None:
+            version, stored = await self._fetch(repo)
             before = stored or self._start
             if before is None:
                 raise NotFoundError(
@@ -107,11 +112,22 @@ class Stream:
             if demand_same and stored is not None and self._start is not None:
                 _demand_same(stored, self._start)
             after = await asyncio.to_thread(change, before) if size > THREAD_VALUES else change(before)
-            if after == stored or await self._repo.save_stream(
+            is_done = after == stored or await repo.save_stream(
                 self._ref, self._name, version, after.to_dict(), is_repeatable=is_repeatable
-            ):
-                return _answer(before, after)
-        raise ConflictError(f"other writers of the stream {self._name!r} kept coming first; repeat the call")
+            )
+            return _answer(before, after) if is_done else None
+
+        return await self._insist(try_once, is_repeatable=is_repeatable)
+
+    async def _insist(self, try_once: Callable[[DriftRepo], Awaitable[T | None]], *, is_repeatable: bool) -> T:
+        """What *try_once* answers when no other writer came first."""
+        for _ in range(LOST_RACES):
+            if (done := await try_once(self._repo)) is not None:
+                return done
+        done = await self._repo.in_turn(self._ref, self._name, try_once, is_repeatable=is_repeatable)
+        if done is None:
+            raise ConflictError(f"other writers of the stream {self._name!r} kept coming first; repeat the call")
+        return done
 
 
 def _answer(before: Detector, after: Detector) -> StreamUpdate:

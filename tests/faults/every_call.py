@@ -210,6 +210,8 @@ async def pass_through_streams(tracker: ModelPerformanceTracker) -> None:
     assert (await stream.update_many([0.1, 1.0, 0.0] * 50, range(150))).n_new == 150
     assert (await stream.update(0.1, 149)).n_new == 0
     assert await tracker.stream(REF, "error").restart() == await stream.fetch()
+    kept = await tracker.drift.in_turn(REF, "error", lambda repo: repo.fetch_stream(REF, "error"))
+    assert kept == await tracker.drift.fetch_stream(REF, "error")
 
 
 async def read_everything(tracker: ModelPerformanceTracker) -> dict[str, Any]:

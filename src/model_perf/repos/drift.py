@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from attrs import frozen
@@ -17,6 +17,8 @@ from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_time
 from model_perf.repos._rows import json_object
 from model_perf.sql import load_queries
 from model_perf.sql._connection import Connection, Row
+
+T = TypeVar("T")
 
 LOST_RACES = 20
 """Compare-and-set losses after which a writer gives up; each loser has seen another window be counted."""
@@ -86,7 +88,7 @@ class StoredReport:
 
 
 class DriftRepo:
-    """Reads and writes ``model_reference_profiles`` and ``model_drift_reports``."""
+    """Reads and writes ``model_reference_profiles``, ``model_drift_reports`` and the state of alarms and streams."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -184,6 +186,17 @@ class DriftRepo:
             return await connection.fetchrow(self._queries["save_stream"], *args) is not None
 
         return await self._executor.run(write, repeatable=is_repeatable)
+
+    async def in_turn(
+        self, ref: ModelRef, name: str, work: Callable[[DriftRepo], Awaitable[T]], *, is_repeatable: bool = True
+    ) -> T:
+        """Do *work* on a repository of one transaction, while the other writers of a stream that is kept wait."""
+
+        async def lock_and_work(connection: Connection) -> T:
+            await connection.fetchval(self._queries["lock_stream"], *_key(ref), f"stream:{name}")
+            return await work(DriftRepo(self._executor.nest(connection)))
+
+        return await self._executor.run(lock_and_work, transaction=True, repeatable=is_repeatable)
 
     async def fetch_newest_report(self, ref: ModelRef, *, segment: str = "") -> StoredReport | None:
         """The verdict on the newest window; None where there is none."""

@@ -98,6 +98,12 @@ WHERE s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detec
 SELECT s.version, s.state::text AS state FROM {schema}.model_drift_state s
 WHERE s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detector = $4
 
+-- name: lock_stream
+-- $1 model_id, $2 model_version, $3 machine_id, $4 detector; the writers of one stream wait for each other
+SELECT s.version FROM {schema}.model_drift_state s
+WHERE s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detector = $4
+FOR UPDATE
+
 -- name: save_stream
 -- $1 model_id, $2 model_version, $3 machine_id, $4 model_type, $5 detector, $6 version that was read (0: none was there),
 -- $7 new state, $8 now; no row: another writer came first
