@@ -36,14 +36,10 @@ class Stream:
     """
 
     def __init__(self, repo: DriftRepo, ref: ModelRef, name: str, detector: Detector | None) -> None:
-        from model_perf.drift import Detector
-
-        if detector is not None and not isinstance(detector, Detector):
-            raise InvalidInputError("detector", f"{detector!r} is none; give one of model_perf.drift, as CusumDetector")
         self._repo = repo
         self._ref = as_ref(ref)
         self._name = check.as_text(name, "name", max_length=200)
-        self._start = detector
+        self._start = None if detector is None else _as_detector(detector)
 
     async def fetch(self) -> Detector:
         """The detector as it is kept; `NotFoundError` where no update was ever made."""
@@ -84,13 +80,21 @@ class Stream:
         return (await self._change(lambda detector: detector.restart(), 0, is_repeatable=True)).detector
 
     async def replace(self, detector: Detector) -> Detector:
-        """Keep *detector* from now on, whatever was kept; the largest id so far goes on counting."""
-        self._start = detector
+        """Keep *detector* from now on, whatever was kept, even if this version of model_perf cannot read it.
 
-        def replaced(stored: Detector) -> Detector:
-            return evolve(detector, last_id=detector.last_id if stored.last_id is None else stored.last_id)
+        The largest id so far goes on counting: values that were taken in before are no news to the new one.
+        """
+        new = _as_detector(detector)
 
-        return (await self._change(replaced, 0, is_repeatable=True, demand_same=False)).detector
+        async def try_once(repo: DriftRepo) -> Detector | None:
+            version, state = await repo.fetch_stream(self._ref, self._name)
+            ids = [each for each in (new.last_id, state.get("last_id")) if isinstance(each, int)]
+            kept = evolve(new, last_id=max(ids, default=None))
+            return kept if await repo.save_stream(self._ref, self._name, version, kept.to_dict()) else None
+
+        kept = await self._insist(try_once, is_repeatable=True)
+        self._start = new
+        return kept
 
     async def _fetch(self, repo: DriftRepo) -> tuple[int, Detector | None]:
         from model_perf.drift import detector_from_dict
@@ -98,9 +102,7 @@ class Stream:
         version, state = await repo.fetch_stream(self._ref, self._name)
         return version, detector_from_dict(state) if state else None
 
-    async def _change(
-        self, change: Callable[[Detector], Detector], size: int, *, is_repeatable: bool, demand_same: bool = True
-    ) -> StreamUpdate:
+    async def _change(self, change: Callable[[Detector], Detector], size: int, *, is_repeatable: bool) -> StreamUpdate:
         async def try_once(repo: DriftRepo) -> StreamUpdate | None:
             version, stored = await self._fetch(repo)
             before = stored or self._start
@@ -109,7 +111,7 @@ class Stream:
                     f"nothing is kept of the stream {self._name!r} yet; say what to start with, as in "
                     "tracker.stream(ref, name, detector=CusumDetector(mean=..., sd=...))"
                 )
-            if demand_same and stored is not None and self._start is not None:
+            if stored is not None and self._start is not None:
                 _demand_same(stored, self._start)
             after = await asyncio.to_thread(change, before) if size > THREAD_VALUES else change(before)
             is_done = after == stored or await repo.save_stream(
@@ -130,10 +132,21 @@ class Stream:
         return done
 
 
+def _as_detector(detector: Detector) -> Detector:
+    """One that can be read again; a class of the host's own could be written, and would block the stream."""
+    from model_perf.drift._detectors import is_readable
+
+    if not is_readable(detector):
+        raise InvalidInputError(
+            "detector", f"{detector!r} cannot be kept; give a detector of model_perf.drift, as CusumDetector(...)"
+        )
+    return detector
+
+
 def _answer(before: Detector, after: Detector) -> StreamUpdate:
     return StreamUpdate(
         detector=after,
-        n_new=max(0, after.n + after.n_missing - before.n - before.n_missing),
+        n_new=after.n + after.n_missing - before.n - before.n_missing,
         is_new_alarm=after.drift_detected and not before.drift_detected,
     )
 

@@ -25,7 +25,15 @@ def detector_from_dict(data: Mapping[str, Any]) -> Detector:
     SchemaError
         A newer version of model_perf wrote it, or the detector is none of ours.
     """
-    name = data["detector"]
+    name = str(data.get("detector"))
     if name not in _DETECTORS:
-        raise SchemaError(f"no detector {name!r} is known to this model_perf; upgrade it, or read the state yourself")
+        raise SchemaError(
+            f"no detector {name!r} is known to this model_perf; upgrade it, or start a new detector (replace() of a "
+            "stream that is kept)"
+        )
     return _DETECTORS[name].from_dict(data)
+
+
+def is_readable(detector: object) -> bool:
+    """Whether `detector_from_dict` gives this detector back; one of another class it cannot make."""
+    return type(detector) in _DETECTORS.values()

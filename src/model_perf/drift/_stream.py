@@ -142,7 +142,7 @@ class Detector:
         if data["v"] != _VERSION:
             raise SchemaError(
                 f"the detector's state has version {data['v']} and this model_perf reads version {_VERSION}; "
-                "upgrade model_perf, or start a new detector"
+                "upgrade model_perf, or start a new detector (replace() of a stream that is kept)"
             )
         if data["detector"] != cls.__name__:
             raise SchemaError(f"the state is that of {data['detector']}; read it with {data['detector']}.from_dict")
