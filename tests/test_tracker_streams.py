@@ -267,11 +267,27 @@ async def test_a_bad_argument_is_refused(
     assert error.value.argument == argument
 
 
-@pytest.mark.parametrize(("values", "ids"), [([0.1, math.inf], None), ([0.1], [1, 2]), ([[0.1]], None), ("a", None)])
+@pytest.mark.parametrize(
+    ("values", "ids", "argument"),
+    [
+        ([0.1, math.inf], None, "values"),
+        ([[0.1]], None, "values"),
+        ([[0.1], [0.1, 0.2]], None, "values"),
+        ("a", None, "values"),
+        (None, None, "values"),
+        (np.array(0.1), None, "values"),
+        (iter([0.1]), None, "values"),
+        ([0.1], [1, 2], "ids"),
+        ([0.1], [[1], [1, 2]], "ids"),
+        ([0.1], [1.5], "ids"),
+        ([0.1] * (THREAD_VALUES + 1), [1], "ids"),
+    ],
+)
 async def test_bad_values_leave_nothing(
-    tracker: ModelPerformanceTracker, pool: asyncpg.Pool, values: Any, ids: Any
+    tracker: ModelPerformanceTracker, pool: asyncpg.Pool, values: Any, ids: Any, argument: str
 ) -> None:
-    """What cannot be taken in leaves no state."""
-    with pytest.raises(InvalidInputError):
+    """What cannot be taken in is refused by name, in the thread too, and leaves no state."""
+    with pytest.raises(InvalidInputError) as error:
         await tracker.stream(REF, "error", detector=CUSUM).update_many(values, ids)
+    assert error.value.argument == argument
     assert await pool.fetchval(f"SELECT count(*) FROM {tracker.schema}.model_drift_state") == 0

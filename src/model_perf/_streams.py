@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
 from attrs import evolve, fields
 from numpy.typing import ArrayLike
 
@@ -70,9 +69,8 @@ class Stream:
         NotFoundError
             Nothing is kept yet, and the stream was asked for without a detector.
         """
-        size = int(np.size(values))
         return await self._change(
-            lambda detector: detector.update_many(values, ids), size, is_repeatable=ids is not None
+            lambda detector: detector.update_many(values, ids), _length(values), is_repeatable=ids is not None
         )
 
     async def restart(self) -> Detector:
@@ -130,6 +128,14 @@ class Stream:
         if done is None:
             raise ConflictError(f"other writers of the stream {self._name!r} kept coming first; repeat the call")
         return done
+
+
+def _length(values: ArrayLike) -> int:
+    """As it says itself: numpy would make an array of a list, here in the loop, to say it. What has none is refused."""
+    try:
+        return len(values)  # type: ignore[arg-type]
+    except TypeError:
+        return 0
 
 
 def _as_detector(detector: Detector) -> Detector:
