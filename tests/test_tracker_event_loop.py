@@ -170,12 +170,6 @@ async def stream(t: ModelPerformanceTracker) -> Work:
     return lambda: t.stream(REF, "error").update_many(values)
 
 
-async def stream_of_lists(t: ModelPerformanceTracker) -> Work:
-    values, ids = [0.1 * (i % 10) for i in range(1_000_000)], list(range(1_000_000))
-    await t.stream(REF, "error", detector=Adwin()).update(0.5, -1)
-    return lambda: t.stream(REF, "error").update_many(values, ids)
-
-
 async def earlier_rows(t: ModelPerformanceTracker) -> Work:
     source = f"{t.schema}_earlier"
     async with t.pool.acquire() as connection:
@@ -206,7 +200,6 @@ WORK = [
     check_frame,
     check_drift,
     stream,
-    stream_of_lists,
     earlier_rows,
 ]
 

@@ -121,6 +121,29 @@ async def feed_stream(
         return sum([(await stream.update_many(values[i : i + size], numbers[i : i + size])).n_new for i in starts])
 
 
+async def feed_until_acknowledged(
+    dsn: str, schema: str, log: str, ref: ModelRef, detector: dict[str, Any], values: Sequence[float], size: int
+) -> int:
+    """Feed a stream with numbered values, each batch until an answer comes, and note it then; how many calls failed."""
+    failed = 0
+    async with ModelPerformanceTracker.connect(dsn, schema=schema, max_size=2, acquire_timeout_s=2.0) as tracker:
+        stream = tracker.stream(ref, "error", detector=detector_from_dict(detector))
+        await pass_the_gate(dsn)
+        for i in range(0, len(values), size):
+            while True:
+                try:
+                    await stream.update_many(values[i : i + size], range(len(values))[i : i + size])
+                except StorageError as error:
+                    if not error.retry_safe:
+                        raise
+                    failed += 1
+                    await asyncio.sleep(0.05)
+                else:
+                    break
+            _note(log, i)
+    return failed
+
+
 async def check_data(dsn: str, schema: str, ref: ModelRef, days: int) -> list[float | None]:
     """Check a window of each day, the later ones shifted, under an id of the day; where the alarm stood after each."""
     async with ModelPerformanceTracker.connect(dsn, schema=schema, max_size=1) as tracker:
@@ -282,9 +305,9 @@ async def _insist(tracker: ModelPerformanceTracker, evaluation: Evaluation, coun
             return
 
 
-def _note(log: str, evaluation_id: UUID) -> None:
+def _note(log: str, number: UUID | int) -> None:
     with Path(log).open("a") as file:
-        file.write(f"{evaluation_id}\n")
+        file.write(f"{number}\n")
 
 
 def in_process(work: Callable[..., Awaitable[Any]], arguments: tuple[Any, ...]) -> Answer:

@@ -8,12 +8,14 @@ from collections.abc import Awaitable
 from typing import Any
 
 import asyncpg
+from tests.drift.detectors import stream
 from tests.factories import make_evaluation, make_ref
 from tests.faults.states import BASELINE_DAYS, check_alert, check_state, count_rows, learn_baseline, read_history
 from tests.faults.waits import check_pool, find_waiting, locked
 from tests.writers import record
 
 from model_perf import Evaluation, ModelPerformanceTracker, MonitoringPolicy
+from model_perf.drift import CusumDetector
 
 N = 120
 LONGEST_S = 0.012
@@ -55,6 +57,27 @@ async def test_batches_cancelled_at_any_moment_are_whole_or_absent(
         assert len(stored) in (0, 25, 50)
         written += len(stored)
     assert written > 0
+    await check_pool(pool)
+    await _check_sessions(host)
+
+
+async def test_values_of_a_stream_cancelled_at_any_moment_count_once(
+    tracker: ModelPerformanceTracker, pool: asyncpg.Pool, host: asyncpg.Connection
+) -> None:
+    """A batch whose answer nobody waited for is sent again: it was in, or is in now, and the alarm is the same."""
+    moments, known = random.Random(10), 0
+    detector, values = CusumDetector(mean=0.4, sd=0.25, run_length=200_000), stream(N * 25, missing=0.01)
+    watched = tracker.stream(make_ref(), "error", detector=detector)
+    for start in range(0, values.size, 25):
+        part = slice(start, start + 25)
+        ids = range(values.size)[part]
+        came_through = await _cancel(watched.update_many(values[part], ids), moments.uniform(0, LONGEST_S / 2))
+        again = await watched.update_many(values[part], ids)
+        assert again.n_new == 0 if came_through else again.n_new in (0, 25)
+        assert again.detector == detector.update_many(values[: part.stop], range(part.stop))
+        known += came_through
+    assert 0 < known < N, "the moments are too early or too late"
+    assert again.drift_detected
     await check_pool(pool)
     await _check_sessions(host)
 

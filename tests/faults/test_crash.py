@@ -13,11 +13,13 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from tests.drift.detectors import stream
 from tests.factories import make_ref
 from tests.faults.states import check_state, read_history, read_state
 from tests.servers import KillableServer
 from tests.writers import (
     Answer,
+    feed_until_acknowledged,
     observe_until_killed,
     record_days,
     record_until_acknowledged,
@@ -27,7 +29,7 @@ from tests.writers import (
 )
 
 from model_perf import ModelPerformanceTracker, MonitoringPolicy
-from model_perf.drift import replay
+from model_perf.drift import CusumDetector, replay
 
 DAYS = 60
 KILLS_AT = (60, 240)
@@ -63,6 +65,25 @@ async def test_nothing_acknowledged_is_lost_and_no_repeat_writes_twice(
             stored.update(each.id for each in await read_history(tracker, ref))
             await check_state(tracker, ref, n=2 * DAYS)
     assert stored == dict.fromkeys(acknowledged, 1)
+
+
+async def test_a_stream_fed_through_a_crash_is_that_of_one_batch(
+    killable_server: KillableServer, processes: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    """Four processes send the same numbered values through a SIGKILL of the server: each counts once, none is lost."""
+    dsn, ref = killable_server.dsn, make_ref()
+    detector, values = CusumDetector(mean=0.4, sd=0.25, run_length=200_000), stream(3000, missing=0.01)
+    async with ModelPerformanceTracker.connect(dsn) as tracker:
+        await tracker.migrate()
+    logs = [tmp_path / f"{i}.log" for i in range(4)]
+    work = [(dsn, "model_perf", str(log), ref, detector.to_dict(), values.tolist(), 20) for log in logs]
+    feeders = await start_at_once(processes, dsn, feed_until_acknowledged, work)
+    await _wait_until_acknowledged(logs, 200, feeders)
+    killable_server.kill()
+    await asyncio.to_thread(killable_server.restart)
+    assert sum(await results_of(feeders)) > 0
+    async with ModelPerformanceTracker.connect(dsn) as tracker:
+        assert await tracker.stream(ref, "error").fetch() == detector.update_many(values, range(3000))
 
 
 async def test_eight_writers_of_one_deployment_leave_the_state_of_a_replay(
