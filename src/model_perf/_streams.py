@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from model_perf import _validation as check
 from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
 from model_perf.records import ModelRef, as_ref
-from model_perf.repos.drift import DriftRepo
+from model_perf.repos.drift import LOST_RACES, DriftRepo
 from model_perf.results import StreamUpdate
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ T = TypeVar("T")
 
 THREAD_VALUES = 20_000
 """Values from which a batch is taken in by a thread."""
-
-LOST_RACES = 3
-"""Compare-and-set losses after which a writer waits for its turn."""
 
 
 class Stream:

@@ -44,6 +44,16 @@ async def test_eight_processes_check_one_deployment(
     assert 8 <= await check_alarm(tracker, REF, n=64) < 64
 
 
+async def test_a_crowd_of_checks_is_served(tracker: ModelPerformanceTracker, database: str) -> None:
+    """Of a hundred windows at once on forty connections none is turned away: who lost three times waits its turn."""
+    await tracker.set_reference(REF, load(1000, 0))
+    async with asyncpg.create_pool(database, min_size=40, max_size=40) as wide:
+        own = ModelPerformanceTracker(wide, schema=tracker.schema)
+        await asyncio.gather(*(own.check_data_drift(REF, load(200, day, 0.1), **window(day)) for day in range(100)))
+        await check_pool(wide)
+    await check_alarm(tracker, REF, n=100)
+
+
 async def test_checks_cancelled_at_any_moment_are_whole_or_absent(
     tracker: ModelPerformanceTracker, pool: asyncpg.Pool
 ) -> None:

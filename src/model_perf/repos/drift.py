@@ -20,8 +20,8 @@ from model_perf.sql._connection import Connection, Row
 
 T = TypeVar("T")
 
-LOST_RACES = 20
-"""Compare-and-set losses after which a writer gives up; each loser has seen another window be counted."""
+LOST_RACES = 3
+"""Compare-and-set losses after which a writer waits for its turn."""
 
 
 @frozen(kw_only=True)
@@ -143,29 +143,39 @@ class DriftRepo:
         """
         who = check.as_optional_text(created_by, "created_by", max_length=200)
 
-        async def read_decide_write(connection: Connection) -> tuple[StoredReport, bool]:
-            for _ in range(LOST_RACES):
-                row = await connection.fetchrow(
-                    self._queries["fetch_alarm"], *_key(ref), segment, detector(segment), fingerprint
-                )
-                if row is None:
-                    raise NotFoundError(f"the reference of model {ref.model_id} is gone; set_reference() keeps one")
-                alarm = _read_alarm(row)
-                new = decide(alarm)
-                args = (*_key(ref), segment, report_id, ref.model_type, *_report_args(new), who, now)
-                written = await connection.fetchrow(
-                    self._queries["record_report"],
-                    *(*args, detector(segment), alarm.version, check.to_json(new.state)),
-                    check.to_json_array(new.alerts),
-                )
-                assert written is not None
-                if written["inserted"] or written["is_there"]:
-                    stored = await connection.fetchrow(self._queries["fetch_report"], *_key(ref), segment, report_id)
-                    assert stored is not None
-                    return _read_report(stored), bool(written["inserted"])
-            raise ConflictError("other checks of this deployment kept coming first; repeat the call")
+        async def decide_and_write(connection: Connection) -> tuple[StoredReport, bool] | None:
+            row = await connection.fetchrow(
+                self._queries["fetch_alarm"], *_key(ref), segment, detector(segment), fingerprint
+            )
+            if row is None:
+                raise NotFoundError(f"the reference of model {ref.model_id} is gone; set_reference() keeps one")
+            alarm = _read_alarm(row)
+            new = decide(alarm)
+            args = (*_key(ref), segment, report_id, ref.model_type, *_report_args(new), who, now)
+            written = await connection.fetchrow(
+                self._queries["record_report"],
+                *(*args, detector(segment), alarm.version, check.to_json(new.state)),
+                check.to_json_array(new.alerts),
+            )
+            assert written is not None
+            if not (written["inserted"] or written["is_there"]):
+                return None
+            stored = await connection.fetchrow(self._queries["fetch_report"], *_key(ref), segment, report_id)
+            assert stored is not None
+            return _read_report(stored), bool(written["inserted"])
 
-        return await self._executor.run(read_decide_write, repeatable=repeatable)
+        async def insist(connection: Connection) -> tuple[StoredReport, bool]:
+            for _ in range(LOST_RACES):
+                if (done := await decide_and_write(connection)) is not None:
+                    return done
+            async with connection.transaction():
+                await connection.fetchval(self._queries["lock_state"], *_key(ref), detector(segment))
+                done = await decide_and_write(connection)
+            if done is None:
+                raise ConflictError("other checks of this deployment kept coming first; repeat the call")
+            return done
+
+        return await self._executor.run(insist, repeatable=repeatable)
 
     async def restart_alarm(self, ref: ModelRef, now: datetime, *, segment: str = "") -> None:
         """Put what windows have added up to back to zero."""
@@ -193,7 +203,7 @@ class DriftRepo:
         """Do *work* on a repository of one transaction, while the other writers of a stream that is kept wait."""
 
         async def lock_and_work(connection: Connection) -> T:
-            await connection.fetchval(self._queries["lock_stream"], *_key(ref), f"stream:{name}")
+            await connection.fetchval(self._queries["lock_state"], *_key(ref), f"stream:{name}")
             return await work(DriftRepo(self._executor.nest(connection)))
 
         return await self._executor.run(lock_and_work, transaction=True, repeatable=is_repeatable)

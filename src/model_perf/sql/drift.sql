@@ -86,6 +86,12 @@ WITH old AS (
 )
 SELECT EXISTS (SELECT FROM old) AS is_there, EXISTS (SELECT FROM ins) AS inserted, (SELECT id FROM alert) AS alert_id
 
+-- name: lock_state
+-- $1 model_id, $2 model_version, $3 machine_id, $4 detector; the writers of one alarm or stream wait for each other
+SELECT s.version FROM {schema}.model_drift_state s
+WHERE s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detector = $4
+FOR UPDATE
+
 -- name: restart_alarm
 -- $1 model_id, $2 model_version, $3 machine_id, $4 detector, $5 now; the end of the last window is kept
 UPDATE {schema}.model_drift_state s
@@ -97,12 +103,6 @@ WHERE s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detec
 -- $1 model_id, $2 model_version, $3 machine_id, $4 detector
 SELECT s.version, s.state::text AS state FROM {schema}.model_drift_state s
 WHERE s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detector = $4
-
--- name: lock_stream
--- $1 model_id, $2 model_version, $3 machine_id, $4 detector; the writers of one stream wait for each other
-SELECT s.version FROM {schema}.model_drift_state s
-WHERE s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detector = $4
-FOR UPDATE
 
 -- name: save_stream
 -- $1 model_id, $2 model_version, $3 machine_id, $4 model_type, $5 detector, $6 version that was read (0: none was there),
