@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import asyncpg
 import pytest
+from tests.drift.detectors import stream
 from tests.factories import START, make_evaluation, make_evaluations, make_id, make_ref
 from tests.faults.every_call import check_json, make_every_call, read_everything
 from tests.faults.states import BASELINE_DAYS, check_alert, check_state, count_rows, learn_baseline
@@ -17,6 +18,7 @@ from tests.faults.waits import check_pool
 from tests.writers import NOW, record
 
 from model_perf import ModelPerformanceTracker, StorageError
+from model_perf.drift import CusumDetector
 
 T = TypeVar("T")
 LEVELS = ("repeatable read", "serializable")
@@ -56,6 +58,21 @@ async def test_writers_of_one_deployment_at_the_hosts_isolation_level(strict: Mo
     assert await check_alert(strict, ref) == 48
 
 
+async def test_feeders_of_one_stream_at_the_hosts_isolation_level(strict: ModelPerformanceTracker) -> None:
+    """Eight tasks send the same batches, and repeat what PostgreSQL rolls back too often: each value counts once."""
+    detector, values = CusumDetector(mean=0.4, sd=0.25, run_length=200_000), stream(600)
+
+    async def feed() -> int:
+        watched, new = strict.stream(make_ref(), "error", detector=detector), 0
+        for i in range(0, 600, 20):
+            batch = values[i : i + 20], range(i, i + 20)
+            new += (await _insist(partial(watched.update_many, *batch))).n_new
+        return new
+
+    assert sum(await asyncio.gather(*(feed() for _ in range(8)))) == 600
+    assert await strict.stream(make_ref(), "error").fetch() == detector.update_many(values, range(600))
+
+
 async def test_twenty_triggers_at_the_hosts_isolation_level(strict: ModelPerformanceTracker) -> None:
     """Twenty triggers open one run, whatever the level."""
     triggers = await asyncio.gather(
@@ -90,6 +107,7 @@ WRITES: dict[str, Callable[[ModelPerformanceTracker], Awaitable[object]]] = {
     "claim": lambda tracker: tracker.training.claim("worker", lease=timedelta(hours=1)),
     "cancel": lambda tracker: tracker.training.cancel(RUN),
     "start_ab_test": lambda tracker: tracker.start_ab_test(name="t", model_a=make_ref(), model_b=make_ref(version=2)),
+    "stream": lambda tracker: tracker.stream(make_ref(), "new", detector=CusumDetector(mean=0.0, sd=1.0)).update(0.1),
     "rebuild_state": lambda tracker: tracker.rebuild_state(make_ref()),
     "open_or_repeat": lambda tracker: tracker.alerts.open_or_repeat(
         make_ref(), alert_type="own", severity="info", message="look"

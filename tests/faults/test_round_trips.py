@@ -15,6 +15,7 @@ from tests.faults.states import BASELINE_DAYS, learn_baseline
 from tests.writers import record
 
 from model_perf import ModelPerformanceTracker, MonitoringPolicy
+from model_perf.drift import CusumDetector
 
 REF = make_ref()
 
@@ -129,6 +130,15 @@ async def test_other_calls_take_their_statements_and_the_reset(
     expected, call = CALLS[name]
     await call(far)
     assert await count(trips, lambda: call(far)) == expected
+
+
+async def test_an_update_of_a_stream_takes_a_read_and_a_write(far: ModelPerformanceTracker, trips: RoundTrips) -> None:
+    """With the pool's reset after each; a repeat reads only, and a batch takes what a value takes."""
+    watched = far.stream(REF, "error", detector=CusumDetector(mean=0.4, sd=0.25))
+    await watched.update(0.4, 0)
+    assert await count(trips, lambda: watched.update(0.4, 1)) == 4
+    assert await count(trips, lambda: watched.update(0.4, 1)) == 2
+    assert await count(trips, lambda: watched.update_many([0.4] * 10_000, range(2, 10_002))) == 4
 
 
 async def test_a_look_takes_three_statements(far: ModelPerformanceTracker, trips: RoundTrips) -> None:
