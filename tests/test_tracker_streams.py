@@ -64,6 +64,15 @@ async def test_a_repeat_writes_nothing(tracker: ModelPerformanceTracker, pool: a
     assert await version_of(pool, tracker) == 2
 
 
+async def test_a_smaller_number_is_a_repeat(tracker: ModelPerformanceTracker) -> None:
+    """A value that comes after one with a larger number is left out, and n_new says so."""
+    watched = tracker.stream(REF, "error", detector=CUSUM)
+    await watched.update_many([0.1, 0.3], [0, 2])
+    update = await watched.update_many([0.2, 0.4], [1, 3])
+    assert update.n_new == 1
+    assert update.detector == CUSUM.update_many([0.1, 0.3, 0.4], [0, 2, 3])
+
+
 async def test_streams_are_apart(tracker: ModelPerformanceTracker) -> None:
     """Names, versions and machines have streams of their own, and the deployment is known from the first value on."""
     other = make_ref(version=2)
