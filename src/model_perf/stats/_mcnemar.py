@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 from attrs import frozen
@@ -14,6 +15,10 @@ from model_perf.aggregates import Aggregates
 from model_perf.errors import InvalidInputError
 from model_perf.stats._confidence_interval import ConfidenceInterval
 from model_perf.stats._mean_difference import upper_quantile
+from model_perf.stats._score_interval import score_bound
+
+_ROUNDING = 1e-3
+"""Of counts out of moments, beyond which they are no counts."""
 
 
 @frozen(kw_only=True)
@@ -25,7 +30,7 @@ class McNemar:
     effect : float
         Share of items right in b minus that in a.
     confidence_interval : ConfidenceInterval
-        Of the effect, by Newcombe's method 10.
+        Of the effect, by Tango's score.
     pvalue : float
         Mid-p: as often below alpha as alpha says, on average over the counts.
     exact_pvalue : float
@@ -64,54 +69,71 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, *, alpha: float = 0.05) 
     ----------
     [1] McNemar, Q. (1947). Note on the sampling error of the difference between correlated proportions or percentages.
         Psychometrika 12, 153-157.
-    [2] Newcombe, R. G. (1998). Improved confidence intervals for the difference between binomial proportions based on
-        paired data. Statistics in Medicine 17, 2635-2650: method 10, table III.
+    [2] Tango, T. (1998). Equivalence test and confidence interval for the difference in proportions for the
+        paired-sample design. Statistics in Medicine 17, 891-908: equations 24 to 26.
     [3] Fagerland, M. W., Lydersen, S. & Laake, P. (2013). The McNemar test for binary matched-pairs data. BMC Medical
         Research Methodology 13, 91: mid-p.
+    [4] Fagerland, M. W., Lydersen, S. & Laake, P. (2014). Recommended tests and confidence intervals for paired
+        binomial proportions. Statistics in Medicine 33, 2850-2875.
 
     Examples
     --------
-    Of 50 pairs 36 positive on both, 12 and 2 on one side only, none on neither [2, table III]:
+    Airways of 21 children before and after a transplantation: 1 reacted before and after, 1 before only, 7 after only
+    [4]; after less before lies within .026 and .517.
 
-    >>> result = mcnemar([1] * 48 + [0] * 2, [1] * 36 + [0] * 12 + [1] * 2)
-    >>> -round(result.confidence_interval.high, 4), -round(result.confidence_interval.low, 4)
-    (0.0569, 0.3404)
+    >>> result = mcnemar([1] * 2 + [0] * 19, [1] + [0] + [1] * 7 + [0] * 12)
+    >>> round(result.confidence_interval.low, 3), round(result.confidence_interval.high, 3)
+    (0.026, 0.517)
     """
     a, b = _as_outcomes(correct_a, "correct_a"), _as_outcomes(correct_b, "correct_b")
     if a.size != b.size:
         raise InvalidInputError("correct_b", f"has {b.size} entries and correct_a has {a.size}; give one per item")
-    only_a, only_b, both = (int(np.count_nonzero(each)) for each in (a & ~b, b & ~a, a & b))
-    return mcnemar_of(only_a, only_b, n_both=both, n=a.size, alpha=alpha)
+    only_a, only_b = int(np.count_nonzero(a & ~b)), int(np.count_nonzero(b & ~a))
+    return mcnemar_of(only_a, only_b, n=a.size, alpha=alpha)
 
 
-def mcnemar_of_differences(differences: Aggregates, *, n_both: int | None = None, alpha: float = 0.05) -> McNemar:
+def mcnemar_of_differences(differences: Aggregates, *, alpha: float = 0.05) -> McNemar:
     """The same from the moments of b - a in {-1, 0, 1}, exactly: b + c = m2 + n mean^2, b - c = n mean.
 
     Parameters
     ----------
     differences : Aggregates
-    n_both : int, optional
-        Items that both got right. The interval needs it; without, half of those on which both agree.
+    alpha : float, default 0.05
+
+    Raises
+    ------
+    InvalidInputError
+        Moments that no differences of -1, 0 and 1 have, no item.
+
+    Examples
+    --------
+    >>> kept = Aggregates.from_values([1] * 7 + [-1] + [0] * 13)
+    >>> mcnemar_of_differences(kept) == mcnemar([1] * 2 + [0] * 19, [1] + [0] + [1] * 7 + [0] * 12)
+    True
     """
-    either = round(differences.m2 + differences.n * differences.mean**2)
-    only_b = round((either + differences.n * differences.mean) / 2.0)
-    agreed = differences.n - either
-    both = agreed // 2 if n_both is None else check.as_int(n_both, "n_both", high=max(0, agreed))
-    return mcnemar_of(either - only_b, only_b, n_both=both, n=differences.n, alpha=alpha)
+    either, more = differences.m2 + differences.n * differences.mean**2, differences.n * differences.mean
+    counts = round((either - more) / 2.0), round((either + more) / 2.0)
+    missed = max(abs(sum(counts) - either), abs(counts[1] - counts[0] - more))
+    if missed > _ROUNDING or min(counts) < 0 or sum(counts) > differences.n:
+        raise InvalidInputError("differences", "are not moments of -1, 0 and 1; give b - a of outcomes of 0 and 1")
+    return mcnemar_of(*counts, n=differences.n, alpha=alpha)
 
 
-def mcnemar_of(only_a: int, only_b: int, *, n_both: int, n: int, alpha: float = 0.05) -> McNemar:
+def mcnemar_of(only_a: int, only_b: int, *, n: int, alpha: float = 0.05) -> McNemar:
     """The same from counts."""
     from scipy.special import bdtr, gammaln
 
     check.as_open_fraction(alpha, "alpha")
     check.as_int(n, "n", low=1)
-    either, fewer = only_a + only_b, min(only_a, only_b)
+    either, fewer, effect = only_a + only_b, min(only_a, only_b), (only_b - only_a) / n
     exact = min(1.0, 2.0 * float(bdtr(fewer, either, 0.5))) if either else 1.0
     point = math.exp(gammaln(either + 1) - gammaln(fewer + 1) - gammaln(either - fewer + 1) - either * math.log(2.0))
+    score, z = partial(_score, only_a, only_b, n), upper_quantile(alpha / 2.0, None)
     return McNemar(
-        effect=(only_b - only_a) / n,
-        confidence_interval=_newcombe(only_a, only_b, n_both, n, alpha),
+        effect=effect,
+        confidence_interval=ConfidenceInterval(
+            low=score_bound(score, effect, -1.0, z), high=score_bound(score, effect, 1.0, z)
+        ),
         pvalue=1.0 if only_a == only_b else min(1.0, max(0.0, exact - point)),
         exact_pvalue=exact,
         only_a=only_a,
@@ -132,29 +154,13 @@ def _as_outcomes(values: ArrayLike, argument: str) -> NDArray[np.bool_]:
     return np.asarray(numbers == 1.0, dtype=np.bool_)
 
 
-def _newcombe(only_a: int, only_b: int, n_both: int, n: int, alpha: float) -> ConfidenceInterval:
-    """Wilson's intervals of both shares, joined with their correlation."""
-    z = upper_quantile(alpha / 2.0, None)
-    neither = n - n_both - only_a - only_b
-    a, b = (n_both + only_a) / n, (n_both + only_b) / n
-    (low_a, high_a), (low_b, high_b) = _wilson(a, n, z), _wilson(b, n, z)
-    phi = _correlation(n_both, only_a, only_b, neither, n)
-    down = (b - low_b) ** 2 - 2.0 * phi * (b - low_b) * (high_a - a) + (high_a - a) ** 2
-    up = (high_b - b) ** 2 - 2.0 * phi * (high_b - b) * (a - low_a) + (a - low_a) ** 2
-    return ConfidenceInterval(low=b - a - math.sqrt(max(0.0, down)), high=b - a + math.sqrt(max(0.0, up)))
-
-
-def _correlation(both: int, only_a: int, only_b: int, neither: int, n: int) -> float:
-    """Phi of the fourfold table, its numerator moved towards 0 by n/2 where it is positive [2]."""
-    product = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
-    if not product:
-        return 0.0
-    numerator = float(both * neither - only_a * only_b)
-    if numerator > 0.0:
-        numerator = max(numerator - n / 2.0, 0.0)
-    return numerator / math.sqrt(product)
-
-
-def _wilson(p: float, n: int, z: float) -> tuple[float, float]:
-    middle, reach = 2.0 * n * p + z * z, z * math.sqrt(z * z + 4.0 * n * p * (1.0 - p))
-    return (middle - reach) / (2.0 * (n + z * z)), (middle + reach) / (2.0 * (n + z * z))
+def _score(only_a: int, only_b: int, n: int, difference: float) -> float:
+    """The deviate of the observed difference from *difference*, by the likeliest shares that have the latter [2]."""
+    linear = (2.0 * n - only_b + only_a) * difference - only_a - only_b
+    root = math.sqrt(max(0.0, linear**2 + 8.0 * n * only_a * difference * (1.0 - difference)))
+    share_of_a = (root - linear) / (4.0 * n)
+    variance = n * (2.0 * share_of_a + difference * (1.0 - difference))
+    distance = only_b - only_a - n * difference
+    if variance <= 0.0:
+        return 0.0 if abs(distance) < 1e-9 else math.copysign(math.inf, distance)
+    return distance / math.sqrt(variance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import partial
 
 from model_perf import _validation as check
 from model_perf.errors import InvalidInputError
@@ -16,6 +16,7 @@ from model_perf.stats._mean_difference import (
     pvalue_of,
     upper_quantile,
 )
+from model_perf.stats._score_interval import score_bound
 
 
 def proportions_z_test(
@@ -63,13 +64,15 @@ def proportions_z_test(
     error = math.sqrt(pooled * (1.0 - pooled) * (1.0 / n + 1.0 / m))
     statistic = effect / error if error > 0.0 else None
     tail = alpha / 2.0 if alternative == "two-sided" else alpha
-    z = upper_quantile(tail, None)
+    low, high = (
+        score_bound(partial(score_statistic, counts), effect, end, upper_quantile(tail, None)) for end in (-1.0, 1.0)
+    )
     return MeanDifference(
         effect=effect,
         standard_error=error,
         confidence_interval=ConfidenceInterval(
-            low=-1.0 if alternative == "less" else _bound(counts, z, -1.0),
-            high=1.0 if alternative == "greater" else _bound(counts, z, 1.0),
+            low=-1.0 if alternative == "less" else low,
+            high=1.0 if alternative == "greater" else high,
         ),
         statistic=statistic,
         pvalue=1.0 if statistic is None else pvalue_of(statistic, None, alternative),
@@ -113,21 +116,6 @@ def _restricted(counts: tuple[int, int, int, int], difference: float) -> float:
         return min(max(-b / (3.0 * a), 0.0), 1.0)
     angle = (math.pi + math.acos(min(1.0, max(-1.0, v / u**3)))) / 3.0
     return min(max(2.0 * u * math.cos(angle) - b / (3.0 * a), max(0.0, -difference)), min(1.0, 1.0 - difference))
-
-
-def _bound(counts: tuple[int, int, int, int], z: float, end: float) -> float:
-    """Where the score statistic is z away, between the estimate and *end*; by bisection, which cannot fail."""
-    x, n, y, m = counts
-    inside, outside = y / m - x / n, end
-    if inside == outside:
-        return outside
-    is_beyond: Callable[[float], bool] = lambda difference: abs(score_statistic(counts, difference)) > z  # noqa: E731
-    if not is_beyond(outside):
-        return outside
-    for _ in range(80):
-        middle = 0.5 * (inside + outside)
-        inside, outside = (inside, middle) if is_beyond(middle) else (middle, outside)
-    return 0.5 * (inside + outside)
 
 
 def _as_counts(x: int, n: int, y: int, m: int) -> tuple[int, int, int, int]:
