@@ -1,4 +1,4 @@
-"""DeLong and Mann-Whitney: vector, the definition over all pairs, coverage, classes that are missing."""
+"""DeLong: vector, the definition over all pairs, coverage, classes that are missing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu
 from sklearn.metrics import roc_auc_score
 
 from model_perf.errors import InvalidInputError, TooFewObservationsError
-from model_perf.stats import delong, mann_whitney
+from model_perf.stats import delong
 
 
 def test_vector(vector: Callable[[str], Any]) -> None:
@@ -69,30 +68,3 @@ def test_classes() -> None:
         delong([1, 2, 3], [1, 2, 3], [1, 2, 3])
     with pytest.raises(InvalidInputError, match="score_b: has 2 entries"):
         delong([1, 0, 1, 0], [1, 2, 3, 4], [1, 2])
-
-
-@pytest.mark.parametrize(("n", "m"), [(4, 6), (30, 20), (200, 300)])
-def test_mann_whitney_agrees_with_scipy(n: int, m: int) -> None:
-    """U and p are scipy's, of ties too."""
-    rng = np.random.default_rng([n, m])
-    a, b = np.round(rng.normal(size=n), 1), np.round(rng.normal(0.3, 1.0, m), 1)
-    expected = mannwhitneyu(b, a)
-    found = mann_whitney(a, b)
-    assert (found.statistic, found.pvalue) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12)
-    assert found.effect == pytest.approx(expected.statistic / (n * m), rel=1e-12)
-
-
-def test_mann_whitneys_interval_covers(most_often: Callable[[float, int], int]) -> None:
-    """P(b > a) of two normals one sd apart, Phi(1/sqrt 2) = .760, is missed in about 5%."""
-    rng, runs, missed = np.random.default_rng(9), 1000, 0
-    for _ in range(runs):
-        interval = mann_whitney(rng.normal(size=40), rng.normal(1.0, 1.0, 30)).confidence_interval
-        missed += not interval.low <= 0.7602499389065233 <= interval.high
-    assert missed <= most_often(0.065, runs)
-
-
-def test_separated_samples() -> None:
-    """Where every b is above every a the interval still ends below 1's neighbourhood on one side only."""
-    interval = mann_whitney([1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]).confidence_interval
-    assert 0.4 < interval.low < 0.95
-    assert interval.high == 1.0

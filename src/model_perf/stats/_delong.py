@@ -13,6 +13,7 @@ from model_perf._floats import Floats, as_floats
 from model_perf.errors import InvalidInputError, TooFewObservationsError
 from model_perf.stats._confidence_interval import ConfidenceInterval
 from model_perf.stats._mean_difference import Alternative, as_alternative, pvalue_of, upper_quantile
+from model_perf.stats._placements import placements
 
 
 @frozen(kw_only=True)
@@ -82,7 +83,7 @@ def delong(
     check.as_open_fraction(alpha, "alpha")
     alternative = as_alternative(alternative)
     positive, scores = _as_scores(y_true, score_a, score_b)
-    components = [_components(score[positive], score[~positive]) for score in scores]
+    components = [placements(score[positive], score[~positive]) for score in scores]
     areas = [float(of_positive.mean()) for of_positive, _ in components]
     variance = sum(
         float(np.var(components[1][side] - components[0][side], ddof=1)) / components[0][side].size for side in (0, 1)
@@ -104,22 +105,6 @@ def delong(
         n_positive=int(positive.sum()),
         n_negative=int((~positive).sum()),
     )
-
-
-def _components(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
-    """For each positive the share of negatives below it, for each negative that of positives above it."""
-    m, n = positive.size, negative.size
-    together = _midranks(np.concatenate([positive, negative]))
-    of_positive = (together[:m] - _midranks(positive)) / n
-    of_negative = 1.0 - (together[m:] - _midranks(negative)) / m
-    return of_positive, of_negative
-
-
-def _midranks(values: Floats) -> Floats:
-    ordered = np.sort(values)
-    below = np.searchsorted(ordered, values, side="left")
-    at_most = np.searchsorted(ordered, values, side="right")
-    return np.asarray(0.5 * (below + at_most + 1), dtype=np.float64)
 
 
 def _as_scores(y_true: ArrayLike, score_a: ArrayLike, score_b: ArrayLike) -> tuple[NDArray[np.bool_], list[Floats]]:

@@ -10,11 +10,10 @@ from model_perf import _validation as check
 from model_perf._floats import Floats
 from model_perf.errors import TooFewObservationsError
 from model_perf.stats._confidence_interval import ConfidenceInterval
-from model_perf.stats._mean_difference import Alternative, as_alternative, upper_quantile
+from model_perf.stats._mean_difference import Alternative, as_alternative
 from model_perf.stats._paired_t import as_pairs
-
-MOST_AVERAGES = 2000
-"""Pairs up to which all averages of two differences are formed for the interval: two million of them."""
+from model_perf.stats._pairwise_sums import PairwiseSums
+from model_perf.stats._rank_sums import signed_rank_quantile
 
 
 @frozen(kw_only=True)
@@ -24,9 +23,10 @@ class Wilcoxon:
     Attributes
     ----------
     effect : float
-        Hodges and Lehmann's estimate: the median of the averages of all two differences.
-    confidence_interval : ConfidenceInterval or None
-        Of the centre; None beyond 2,000 pairs.
+        Hodges and Lehmann's estimate: the median of the averages of all two differences, each with itself too.
+    confidence_interval : ConfidenceInterval
+        Of the centre, by the distribution of the ranks, exact up to 50 pairs; without ends where all pairs together
+        could not leave alpha outside, as below 6 pairs at 0.05.
     statistic : float
         Sum of the ranks of the positive differences.
     pvalue : float
@@ -37,7 +37,7 @@ class Wilcoxon:
     """
 
     effect: float
-    confidence_interval: ConfidenceInterval | None
+    confidence_interval: ConfidenceInterval
     statistic: float
     pvalue: float
     n: int
@@ -78,7 +78,7 @@ def wilcoxon_signed_rank(
     >>> result.statistic, round(result.pvalue, 3), round(result.effect, 2)
     (5.0, 0.02, -0.46)
     """
-    from scipy.stats import wilcoxon
+    from scipy.stats import rankdata
 
     check.as_open_fraction(alpha, "alpha")
     as_alternative(alternative)
@@ -86,35 +86,23 @@ def wilcoxon_signed_rank(
     if a.size < 2:
         raise TooFewObservationsError("values_a", f"has {a.size} entries; two pairs are needed")
     differences = b - a
-    averages = _walsh_averages(differences) if a.size <= MOST_AVERAGES else differences
-    if not differences.any():
-        return Wilcoxon(effect=0.0, confidence_interval=None, statistic=0.0, pvalue=1.0, n=a.size, n_ties=a.size)
-    # Of differences that are 0 there is no exact distribution; older versions of scipy warn of what they take instead.
-    method = "auto" if differences.all() else "approx"
-    ranks_up = wilcoxon(differences, zero_method="pratt", alternative="greater", method=method).statistic
-    pvalue = wilcoxon(differences, zero_method="pratt", alternative=alternative, method=method).pvalue
+    sums = PairwiseSums(*(2 * [np.sort(differences)]), twice=True)
+    interval = sums.interval(signed_rank_quantile(alpha / (1 + (alternative == "two-sided")), a.size), alternative)
     return Wilcoxon(
-        effect=float(np.median(averages)),
-        confidence_interval=_interval(averages, a.size, alpha, alternative) if a.size <= MOST_AVERAGES else None,
-        statistic=float(ranks_up),
-        pvalue=float(pvalue),
+        effect=0.5 * sums.median(),
+        confidence_interval=ConfidenceInterval(low=0.5 * interval.low, high=0.5 * interval.high),
+        statistic=float(rankdata(np.abs(differences))[differences > 0.0].sum()),
+        pvalue=_pvalue(differences, alternative),
         n=a.size,
         n_ties=int(np.count_nonzero(differences == 0.0)),
     )
 
 
-def _walsh_averages(differences: Floats) -> Floats:
-    i, j = np.triu_indices(differences.size)
-    averages: Floats = np.sort(0.5 * (differences[i] + differences[j]))
-    return averages
+def _pvalue(differences: Floats, alternative: Alternative) -> float:
+    from scipy.stats import wilcoxon
 
-
-def _interval(averages: Floats, n: int, alpha: float, alternative: Alternative) -> ConfidenceInterval:
-    """The averages that the normal approximation of the rank sum leaves [2, equations 3.41 and 3.43]."""
-    tail = alpha / 2.0 if alternative == "two-sided" else alpha
-    reach = upper_quantile(tail, None) * np.sqrt(n * (n + 1.0) * (2.0 * n + 1.0) / 24.0)
-    skipped = int(max(0.0, np.floor(n * (n + 1.0) / 4.0 - reach)))
-    return ConfidenceInterval(
-        low=-np.inf if alternative == "less" else float(averages[skipped]),
-        high=np.inf if alternative == "greater" else float(averages[averages.size - 1 - skipped]),
-    )
+    if not differences.any():
+        return 1.0
+    # Of differences that are 0 there is no exact distribution; older versions of scipy warn of what they take instead.
+    method = "auto" if differences.all() else "approx"
+    return float(wilcoxon(differences, zero_method="pratt", alternative=alternative, method=method).pvalue)
