@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
+from model_perf.aggregates import Aggregates
 from model_perf.errors import InvalidInputError, TooFewObservationsError
-from model_perf.stats import ConfidenceInterval, paired_t
+from model_perf.stats import ConfidenceInterval, paired_t, paired_t_of_differences
 
 
 def test_vector(vector: Callable[[str], Any]) -> None:
@@ -91,3 +92,32 @@ def test_values_come_in_pairs() -> None:
     """Different lengths are refused by name."""
     with pytest.raises(InvalidInputError, match="values_b: has 3 entries and values_a has 2"):
         paired_t([1.0, 2.0], [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("n", [2, 9, 5000])
+def test_moments_say_what_the_pairs_say(n: int) -> None:
+    """From moments merged out of parts, or from the differences, comes the same answer as from the pairs."""
+    a, b = np.random.default_rng(n).standard_normal((2, n)) + 1e6
+    kept = Aggregates.merged(Aggregates.from_values(part) for part in np.array_split(b - a, min(n, 7)))
+    expected = paired_t(a, b, alpha=0.1)
+    for found in (paired_t_of_differences(kept, alpha=0.1), paired_t_of_differences(b - a, alpha=0.1)):
+        assert (found.effect, found.statistic, found.pvalue) == pytest.approx(
+            (expected.effect, expected.statistic, expected.pvalue), rel=1e-9
+        )
+        assert found.confidence_interval.low == pytest.approx(expected.confidence_interval.low, rel=1e-9)
+        assert (found.df, found.n) == (expected.df, expected.n)
+
+
+@pytest.mark.parametrize("parts", [[[0.1] * 10], [[0.1] * 3, [0.1] * 7]])
+def test_moments_of_equal_differences(parts: list[list[float]]) -> None:
+    """They are answered by the sign test too."""
+    found = paired_t_of_differences(Aggregates.merged(Aggregates.from_values(part) for part in parts))
+    assert (found.statistic, found.pvalue) == (None, 2.0**-9)
+    assert found.effect == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("differences", [Aggregates(), Aggregates(n=1, mean=0.3), [0.3]])
+def test_too_few_differences(differences: Any) -> None:
+    """A variance takes two."""
+    with pytest.raises(TooFewObservationsError, match="differences: has"):
+        paired_t_of_differences(differences)

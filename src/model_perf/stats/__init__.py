@@ -30,7 +30,7 @@ from model_perf.stats._margins import Margin, equivalence_test, non_inferior_pro
 from model_perf.stats._mcnemar import McNemar, mcnemar, mcnemar_of_differences
 from model_perf.stats._mean_difference import Alternative, MeanDifference
 from model_perf.stats._multiplicity import adjust_pvalues
-from model_perf.stats._paired_t import PairedT, paired_t
+from model_perf.stats._paired_t import PairedT, paired_t, paired_t_of_differences
 from model_perf.stats._power import t_test_detectable_effect, t_test_power, t_test_sample_size
 from model_perf.stats._proportions import proportions_z_test
 from model_perf.stats._sample_ratio import SampleRatio, sample_ratio_test, sequential_sample_ratio
@@ -84,6 +84,7 @@ __all__ = [
     "non_inferior_proportion",
     "non_inferiority_test",
     "paired_t",
+    "paired_t_of_differences",
     "plan_ab_test",
     "plan_evaluations",
     "proportions_z_test",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from attrs import frozen
 from numpy.typing import ArrayLike
 
 from model_perf import _validation as check
 from model_perf._floats import Floats, as_floats
+from model_perf.aggregates import Aggregates
 from model_perf.errors import InvalidInputError, TooFewObservationsError
 from model_perf.stats._confidence_interval import ConfidenceInterval
+from model_perf.stats._samples import as_aggregates
 
 _ROUNDING = 4.0 * np.finfo(np.float64).eps
 
@@ -82,6 +86,35 @@ def paired_t(values_a: ArrayLike, values_b: ArrayLike, *, alpha: float = 0.05) -
     return paired_t_of(a, b, alpha)
 
 
+def paired_t_of_differences(differences: Aggregates | ArrayLike, *, alpha: float = 0.05) -> PairedT:
+    """The same from the differences b - a, or from the moments that were kept of them.
+
+    Parameters
+    ----------
+    differences : Aggregates, or array of float, shape (n,)
+    alpha : float, default 0.05
+
+    Raises
+    ------
+    TooFewObservationsError
+        n < 2.
+
+    Examples
+    --------
+    Student's differences, as above, kept in two parts:
+
+    >>> kept = Aggregates.from_values([1.2, 2.4, 1.3, 1.3, 0.0]) + Aggregates.from_values([1.0, 1.8, 0.8, 4.6, 1.4])
+    >>> round(paired_t_of_differences(kept).statistic, 2)
+    4.06
+    """
+    check.as_open_fraction(alpha, "alpha")
+    kept = as_aggregates(differences, "differences")
+    sd = math.sqrt(kept.variance)
+    if sd <= _ROUNDING * abs(kept.mean):
+        return _all_equal(kept.mean, kept.n)
+    return _by_t(kept.mean, sd, kept.n, alpha)
+
+
 def as_pairs(values_a: ArrayLike, values_b: ArrayLike) -> tuple[Floats, Floats]:
     a, b = as_floats(values_a, "values_a"), as_floats(values_b, "values_b")
     if a.size != b.size:
@@ -96,12 +129,16 @@ def rounding_of(a: Floats, b: Floats) -> float:
 
 def paired_t_of(a: Floats, b: Floats, alpha: float) -> PairedT:
     """The test on pairs that have been checked."""
+    differences = b - a
+    sd = float(differences.std(ddof=1))
+    if sd <= rounding_of(a, b):
+        return _all_equal(float(np.median(differences)), a.size)
+    return _by_t(float(differences.mean()), sd, a.size, alpha)
+
+
+def _by_t(effect: float, sd: float, n: int, alpha: float) -> PairedT:
     from scipy.special import stdtr, stdtrit
 
-    differences = b - a
-    n, effect, sd = a.size, float(differences.mean()), float(differences.std(ddof=1))
-    if sd <= rounding_of(a, b):
-        return _all_equal(float(np.median(differences)), n)
     standard_error = sd / np.sqrt(n)
     statistic = float(effect / standard_error)
     reach = float(stdtrit(n - 1, 1.0 - alpha / 2.0) * standard_error)
