@@ -33,6 +33,11 @@ from model_perf.stats._multiplicity import adjust_pvalues
 from model_perf.stats._paired_t import PairedT, paired_t, paired_t_of_differences
 from model_perf.stats._power import t_test_detectable_effect, t_test_power, t_test_sample_size
 from model_perf.stats._proportions import proportions_z_test
+from model_perf.stats._proportions_power import (
+    proportions_detectable_effect,
+    proportions_power,
+    proportions_sample_size,
+)
 from model_perf.stats._sample_ratio import SampleRatio, sample_ratio_test, sequential_sample_ratio
 from model_perf.stats._theil_sen import TheilSen, theil_sen
 from model_perf.stats._trend import MetricTrend, TrendDirection, trend
@@ -87,6 +92,9 @@ __all__ = [
     "paired_t_of_differences",
     "plan_ab_test",
     "plan_evaluations",
+    "proportions_detectable_effect",
+    "proportions_power",
+    "proportions_sample_size",
     "proportions_z_test",
     "sample_ratio_test",
     "sequence_multipliers",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from model_perf import _validation as check
 from model_perf.errors import InvalidInputError
@@ -47,13 +48,13 @@ def t_test_sample_size(effect_size: float, *, power: float = 0.8, alpha: float =
     >>> round(t_test_sample_size(0.2), 1)
     393.4
     """
-    _as_power(power, alpha)
+    as_power(power, alpha)
     size = abs(check.as_float(effect_size, "effect_size"))
     if size == 0.0:
         raise InvalidInputError("effect_size", "is 0, which no number of observations finds")
     factor = check.as_float(ratio, "ratio", low=1e-6, high=1e6)
     low = 1.0 + max(1.0, 1.0 / factor) * 1e-3
-    return _root(lambda n: t_test_power(size, n, max(1.0 + 1e-9, factor * n), alpha=alpha), power, low, 1e15)
+    return crossing(lambda n: t_test_power(size, n, max(1.0 + 1e-9, factor * n), alpha=alpha), power, low, 1e15)
 
 
 def t_test_detectable_effect(n_a: float, n_b: float, *, power: float = 0.8, alpha: float = 0.05) -> float:
@@ -64,11 +65,11 @@ def t_test_detectable_effect(n_a: float, n_b: float, *, power: float = 0.8, alph
     >>> round(t_test_detectable_effect(500, 500), 4)
     0.1774
     """
-    _as_power(power, alpha)
-    return _root(lambda effect: t_test_power(effect, n_a, n_b, alpha=alpha), power, 0.0, 1e6)
+    as_power(power, alpha)
+    return crossing(lambda effect: t_test_power(effect, n_a, n_b, alpha=alpha), power, 0.0, 1e6)
 
 
-def _root(power_of, power: float, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
+def crossing(power_of: Callable[[float], float], power: float, low: float, high: float) -> float:
     """Where a rising power crosses, by bisection of the logarithm once the scale is found."""
     for _ in range(400):
         middle = math.sqrt(low * high) if low > 0.0 and high / low > 4.0 else 0.5 * (low + high)
@@ -81,7 +82,7 @@ def _root(power_of, power: float, low: float, high: float) -> float:  # type: ig
     return 0.5 * (low + high)
 
 
-def _as_power(power: float, alpha: float) -> None:
+def as_power(power: float, alpha: float) -> None:
     check.as_open_fraction(alpha, "alpha")
     check.as_float(check.as_open_fraction(power, "power"), "power", low=alpha)
 
