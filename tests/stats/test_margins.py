@@ -45,6 +45,25 @@ def test_size(most_often: Callable[[float, int], int]) -> None:
     assert equal <= found
 
 
+@pytest.mark.parametrize("samples", [([1.0, 1.0], [1.0, 1.0]), ([0.0] * 50, [1.0] * 60)])
+def test_two_constants(samples: tuple[list[float], list[float]]) -> None:
+    """Two samples without any spread are no evidence that they are within a margin, of any size."""
+    for margin in (0.1, 10.0):
+        assert equivalence_test(*samples, margin=margin).pvalue == 1.0
+        for higher_is_better in (True, False):
+            assert non_inferiority_test(*samples, margin=margin, higher_is_better=higher_is_better).pvalue == 1.0
+
+
+def test_exchanged_models_and_units() -> None:
+    """Equivalence asks for no order, and a lower-is-better metric is a higher-is-better one of the other sign."""
+    rng = np.random.default_rng(8)
+    a, b = rng.normal(size=40), rng.normal(0.1, 1.5, 50)
+    assert equivalence_test(a, b, margin=0.7).pvalue == pytest.approx(equivalence_test(b, a, margin=0.7).pvalue)
+    assert equivalence_test(8 * a, 8 * b, margin=5.6).pvalue == pytest.approx(equivalence_test(a, b, margin=0.7).pvalue)
+    lower = non_inferiority_test(a, b, margin=0.7, higher_is_better=False).pvalue
+    assert lower == pytest.approx(non_inferiority_test(-a, -b, margin=0.7, higher_is_better=True).pvalue)
+
+
 @pytest.mark.parametrize("margin", [0.0, -1.0, np.nan, None])
 def test_a_margin_is_positive(margin: Any) -> None:
     """A margin of nothing, or less, is refused by name."""

@@ -90,6 +90,24 @@ def test_non_inferiority_of_a_proportion(most_often: Callable[[float, int], int]
     assert 0.02 * runs < called <= most_often(0.055, runs)
 
 
+@pytest.mark.parametrize("counts", [(30, 100, 28, 90), (0, 40, 1, 60), (50, 50, 60, 60), (3, 200, 9, 150)])
+def test_non_inferiority_says_what_the_interval_says(counts: tuple[int, int, int, int]) -> None:
+    """p is below alpha just where the interval at 1 - 2 alpha ends within the margin, on the side that is worse."""
+    for margin in (0.01, 0.03, 0.05, 0.1, 0.15, 0.2):
+        higher = non_inferior_proportion(*counts, margin=margin)
+        lower = non_inferior_proportion(*counts, margin=margin, higher_is_better=False)
+        interval = higher.difference.confidence_interval
+        assert (higher.pvalue < 0.05) == (interval.low > -margin)
+        assert (lower.pvalue < 0.05) == (interval.high < margin)
+
+
+def test_errors_are_successes_counted_from_the_other_end() -> None:
+    """Of a share of errors lower is better, which says the same as its complement."""
+    errors = non_inferior_proportion(12, 300, 15, 280, margin=0.03, higher_is_better=False)
+    successes = non_inferior_proportion(288, 300, 265, 280, margin=0.03)
+    assert errors.pvalue == pytest.approx(successes.pvalue, rel=1e-9)
+
+
 @pytest.mark.parametrize("counts", [(5, 4, 1, 4), (-1, 4, 1, 4), (1, 0, 1, 4), (1.5, 4, 1, 4), (True, 4, 1, 4)])
 def test_bad_counts(counts: Any) -> None:
     """Counts that are none are refused."""

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from model_perf import _validation as check
 from model_perf.aggregates import Aggregates
 from model_perf.errors import InvalidInputError
-from model_perf.stats._mean_difference import MeanDifference, pvalue_of
+from model_perf.stats._mean_difference import Alternative, MeanDifference, pvalue_of
 from model_perf.stats._proportions import non_inferior_pvalue, proportions_z_test
 from model_perf.stats._welch import welch_t_test
 
@@ -21,6 +21,7 @@ class Margin:
     ----------
     difference : MeanDifference
         b - a, its interval at 1 - 2 alpha: it lies within the margin just where pvalue < alpha.
+        But of two samples that each say the same throughout, pvalue is 1: they have no spread to measure by.
     margin : float
     pvalue : float
         Of a difference as large as the margin.
@@ -57,14 +58,32 @@ def non_inferiority_test(
     """
     limit = _as_margin(margin)
     difference = welch_t_test(a, b, alpha=2.0 * _as_alpha(alpha))
-    shifted = (difference.effect + limit if higher_is_better else limit - difference.effect) / _error(difference)
-    return Margin(difference=difference, margin=limit, pvalue=pvalue_of(shifted, difference.df, "greater"))
+    pvalue = _above(difference, -limit) if higher_is_better else _below(difference, limit)
+    return Margin(difference=difference, margin=limit, pvalue=pvalue)
 
 
 def non_inferior_proportion(
-    successes_a: int, n_a: int, successes_b: int, n_b: int, *, margin: float, alpha: float = 0.05
+    successes_a: int,
+    n_a: int,
+    successes_b: int,
+    n_b: int,
+    *,
+    margin: float,
+    higher_is_better: bool = True,
+    alpha: float = 0.05,
 ) -> Margin:
-    """Test whether the proportion of b is lower than that of a by less than *margin*, by the score test [1].
+    """Test whether the proportion of b is worse than that of a by less than *margin*, by the score test [1].
+
+    Its variance has Miettinen and Nurminen's factor N / (N - 1), so that it says what their interval says.
+
+    Parameters
+    ----------
+    successes_a, n_a, successes_b, n_b : int
+        Counts of independent observations, n >= 1; none and all of n are answered too.
+    margin : float
+        A difference of proportions; positive.
+    higher_is_better : bool, default True
+        False of a share of errors.
 
     References
     ----------
@@ -74,7 +93,9 @@ def non_inferior_proportion(
     """
     limit = _as_margin(margin)
     difference = proportions_z_test(successes_a, n_a, successes_b, n_b, alpha=2.0 * _as_alpha(alpha))
-    pvalue = non_inferior_pvalue((successes_a, n_a, successes_b, n_b), limit)
+    lower, higher = (successes_a, n_a), (successes_b, n_b)
+    counts = (*lower, *higher) if higher_is_better else (*higher, *lower)
+    pvalue = non_inferior_pvalue(counts, limit)
     return Margin(difference=difference, margin=limit, pvalue=pvalue)
 
 
@@ -96,15 +117,22 @@ def equivalence_test(
     """
     limit = _as_margin(margin)
     difference = welch_t_test(a, b, alpha=2.0 * _as_alpha(alpha))
-    error = _error(difference)
-    lower = pvalue_of((difference.effect + limit) / error, difference.df, "greater")
-    upper = pvalue_of((difference.effect - limit) / error, difference.df, "less")
-    return Margin(difference=difference, margin=limit, pvalue=max(lower, upper))
+    pvalue = max(_above(difference, -limit), _below(difference, limit))
+    return Margin(difference=difference, margin=limit, pvalue=pvalue)
 
 
-def _error(difference: MeanDifference) -> float:
-    """Of two constants there is none, and nothing to hold against a margin but the values."""
-    return difference.standard_error or 1e-300
+def _above(difference: MeanDifference, limit: float) -> float:
+    return _pvalue(difference, limit, "greater")
+
+
+def _below(difference: MeanDifference, limit: float) -> float:
+    return _pvalue(difference, limit, "less")
+
+
+def _pvalue(difference: MeanDifference, limit: float, alternative: Alternative) -> float:
+    if difference.standard_error == 0.0:
+        return 1.0
+    return pvalue_of((difference.effect - limit) / difference.standard_error, difference.df, alternative)
 
 
 def _as_margin(margin: float) -> float:
