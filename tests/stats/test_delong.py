@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +59,38 @@ def test_the_same_scores() -> None:
     y, score = rng.random(50) < 0.5, rng.normal(size=50)
     found = delong(y, score, np.exp(score))
     assert (found.effect, found.statistic, found.pvalue) == (0.0, None, 1.0)
+
+    assert (found.confidence_interval.low, found.confidence_interval.high) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("scores", [(np.zeros(41), np.arange(41.0)), (np.arange(41.0), np.arange(41.0) ** 2)])
+def test_areas_without_spread(scores: tuple[Any, Any]) -> None:
+    """Of scores that separate the classes, or say nothing, no error can be measured: the interval is all there is."""
+    found = delong(np.arange(41) >= 20, *scores)
+    assert (found.statistic, found.pvalue, found.auc_b) == (None, 1.0, 1.0)
+    assert (found.confidence_interval.low, found.confidence_interval.high) == (-1.0, 1.0)
+
+
+def test_exchanged_scores_and_classes() -> None:
+    """Exchange turns the sign; classes and scores turned together change nothing, nor do order and scale."""
+    rng = np.random.default_rng(4)
+    y = rng.random(80) < 0.3
+    a, b = np.round(rng.normal(y, 1.0), 1), np.round(rng.normal(0.5 * y, 1.0), 1)
+    one, other, order = delong(y, a, b), delong(y, b, a), rng.permutation(80)
+    assert (other.effect, other.pvalue) == pytest.approx((-one.effect, one.pvalue), rel=1e-9)
+    for turned in (delong(~y, -a, -b), delong(y[order], a[order], b[order]), delong(y, np.exp(a), 3.0 * b)):
+        assert (turned.effect, turned.statistic) == pytest.approx((one.effect, one.statistic), rel=1e-9)
+
+
+def test_many_items_fast() -> None:
+    """200,000 items are compared in a second or so, where all pairs would be 10^10."""
+    rng = np.random.default_rng(5)
+    y = rng.random(200_000) < 0.5
+    a, b = rng.normal(y, 1.0), rng.normal(y, 1.0)
+    started = time.perf_counter()
+    found = delong(y, a, b)
+    assert time.perf_counter() - started < 5.0
+    assert found.auc_a == pytest.approx(0.7602499389065233, abs=0.005)  # Phi(1/sqrt 2)
 
 
 def test_classes() -> None:

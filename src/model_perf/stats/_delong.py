@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numpy as np
 from attrs import frozen
@@ -15,6 +16,8 @@ from model_perf.stats._confidence_interval import ConfidenceInterval
 from model_perf.stats._mean_difference import Alternative, as_alternative, pvalue_of, upper_quantile
 from model_perf.stats._placements import placements
 
+Placements: TypeAlias = tuple[Floats, Floats]
+
 
 @frozen(kw_only=True)
 class DeLong:
@@ -26,7 +29,8 @@ class DeLong:
         Area of b minus that of a.
     confidence_interval : ConfidenceInterval
     statistic : float or None
-        None where the standard error is 0: both order all pairs alike.
+        None where the standard error is 0: both order all pairs alike, or each separates the classes, or tells nothing
+        of them, throughout. Then pvalue is 1, and the interval of the latter is all that is possible.
     pvalue : float
     auc_a, auc_b : float
     n_positive, n_negative : int
@@ -85,18 +89,17 @@ def delong(
     positive, scores = _as_scores(y_true, score_a, score_b)
     components = [placements(score[positive], score[~positive]) for score in scores]
     areas = [float(of_positive.mean()) for of_positive, _ in components]
-    variance = sum(
-        float(np.var(components[1][side] - components[0][side], ddof=1)) / components[0][side].size for side in (0, 1)
-    )
-    effect, error = areas[1] - areas[0], math.sqrt(variance)
+    effect, error = areas[1] - areas[0], _standard_error(*components)
     statistic = effect / error if error > 0.0 else None
     reach = upper_quantile(alpha / 2.0 if alternative == "two-sided" else alpha, None) * error
+    if statistic is None and not _orders_alike(*components):
+        reach = 2.0
     return DeLong(
         effect=effect,
         standard_error=error,
         confidence_interval=ConfidenceInterval(
-            low=-1.0 if alternative == "less" else effect - reach,
-            high=1.0 if alternative == "greater" else effect + reach,
+            low=-1.0 if alternative == "less" else max(-1.0, effect - reach),
+            high=1.0 if alternative == "greater" else min(1.0, effect + reach),
         ),
         statistic=statistic,
         pvalue=1.0 if statistic is None else pvalue_of(statistic, None, alternative),
@@ -105,6 +108,15 @@ def delong(
         n_positive=int(positive.sum()),
         n_negative=int((~positive).sum()),
     )
+
+
+def _standard_error(a: Placements, b: Placements) -> float:
+    return math.sqrt(sum(float(np.var(b[side] - a[side], ddof=1)) / a[side].size for side in (0, 1)))
+
+
+def _orders_alike(a: Placements, b: Placements) -> bool:
+    """Whether every item stands alike in both, and not all of a class at the same place, as where classes separate."""
+    return all(np.array_equal(a[side], b[side]) for side in (0, 1)) and any(np.ptp(side) > 0.0 for side in a)
 
 
 def _as_scores(y_true: ArrayLike, score_a: ArrayLike, score_b: ArrayLike) -> tuple[NDArray[np.bool_], list[Floats]]:
