@@ -16,6 +16,7 @@ from model_perf.stats._mean_difference import Alternative, as_alternative, upper
 from model_perf.stats._pairwise_sums import PairwiseSums
 from model_perf.stats._placements import placements
 from model_perf.stats._rank_sums import rank_sum_quantile
+from model_perf.stats._score_interval import score_bound
 
 
 @frozen(kw_only=True)
@@ -27,7 +28,8 @@ class MannWhitney:
     effect : float
         P(b > a) + P(b = a) / 2, within [0, 1]; 0.5 = neither is larger.
     confidence_interval : ConfidenceInterval
-        Of the effect, by DeLong's variance on the logit, so that it stays within [0, 1].
+        Of the effect, by Newcombe's method 5 [3], widened by DeLong's variance where that is larger, as of samples
+        whose spreads differ; of samples that are apart by the largest variance that there is.
     shift : float
         Hodges and Lehmann's estimate of how much larger b is, in units of the values: the median of b - a of all pairs.
     shift_interval : ConfidenceInterval
@@ -90,12 +92,12 @@ def mann_whitney(
     result = mannwhitneyu(y, x, alternative=alternative)
     of_b, of_a = placements(y, x)
     effect = float(of_b.mean())
-    error = math.sqrt(float(np.var(of_b, ddof=1)) / y.size + float(np.var(of_a, ddof=1)) / x.size)
+    measured = float(np.var(of_b, ddof=1)) / y.size + float(np.var(of_a, ddof=1)) / x.size
     tail = alpha / 2.0 if alternative == "two-sided" else alpha
     differences = PairwiseSums(np.sort(-x), np.sort(y))
     return MannWhitney(
         effect=effect,
-        confidence_interval=_interval(effect, error, x.size + y.size, tail, alternative),
+        confidence_interval=_interval(effect, measured, x.size, y.size, tail, alternative),
         shift=differences.median(),
         shift_interval=differences.interval(rank_sum_quantile(tail, x.size, y.size), alternative),
         statistic=float(result.statistic),
@@ -105,14 +107,27 @@ def mann_whitney(
     )
 
 
-def _interval(effect: float, error: float, n: int, tail: float, alternative: Alternative) -> ConfidenceInterval:
-    """Separated samples have no variance; their effect is taken for half a pair short of the end."""
-    inside = min(max(effect, 0.5 / n), 1.0 - 0.5 / n)
-    scale = inside * (1.0 - inside)
-    reach = upper_quantile(tail, None) * max(error, scale / math.sqrt(n)) / scale
-    logit = math.log(inside / (1.0 - inside))
-    low, high = (1.0 / (1.0 + math.exp(-(logit + side))) for side in (-reach, reach))
+def _interval(
+    effect: float, measured: float, n: int, m: int, tail: float, alternative: Alternative
+) -> ConfidenceInterval:
+    """Where the effect is so many standard errors away from what was observed, of the variance that goes with it."""
+    widening = max(1.0, measured / _variance(effect, n, m)) if 0.0 < effect < 1.0 else 0.0
+
+    def score(supposed: float) -> float:
+        variance = widening * _variance(supposed, n, m) if widening else supposed * (1.0 - supposed) / min(n, m)
+        if variance <= 0.0:
+            return 0.0 if supposed == effect else math.inf
+        return (effect - supposed) / math.sqrt(variance)
+
+    z = upper_quantile(tail, None)
     return ConfidenceInterval(
-        low=0.0 if alternative == "less" else min(low, effect),
-        high=1.0 if alternative == "greater" else max(high, effect),
+        low=0.0 if alternative == "less" else score_bound(score, effect, 0.0, z),
+        high=1.0 if alternative == "greater" else score_bound(score, effect, 1.0, z),
     )
+
+
+def _variance(effect: float, n: int, m: int) -> float:
+    """Hanley and McNeil's, of exponential distributions, with the mean of both sizes in the place of each [3]."""
+    pairs = 0.5 * (n + m) - 1.0
+    shared = (1.0 - effect) / (2.0 - effect) + effect / (1.0 + effect)
+    return effect * (1.0 - effect) * (1.0 + pairs * shared) / (n * m)

@@ -90,6 +90,15 @@ def non_inferior_proportion(
     [1] Farrington, C. P. & Manning, G. (1990). Test statistics and sample size formulae for comparative binomial trials
         with null hypothesis of non-zero risk difference or non-unity relative risk. Statistics in Medicine 9,
         1447-1454.
+
+    Examples
+    --------
+    Free of relapse are 83 of 88 children after chemotherapy, 69 of 76 after radiation (Rodary et al. 1989, Statistics
+    in Medicine 8, 25-33): chemotherapy is at most 10 points worse.
+
+    >>> found = non_inferior_proportion(69, 76, 83, 88, margin=0.1)
+    >>> round(found.difference.effect, 3), round(found.pvalue, 4)
+    (0.035, 0.0016)
     """
     limit = _as_margin(margin)
     difference = proportions_z_test(successes_a, n_a, successes_b, n_b, alpha=2.0 * _as_alpha(alpha))
