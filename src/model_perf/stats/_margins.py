@@ -93,8 +93,8 @@ def non_inferior_proportion(
 
     Examples
     --------
-    Free of relapse are 83 of 88 children after chemotherapy, 69 of 76 after radiation (Rodary et al. 1989, Statistics
-    in Medicine 8, 25-33): chemotherapy is at most 10 points worse.
+    Chemotherapy helped 83 of 88 children, radiation 69 of 76 (Rodary, Com-Nougue & Tournade 1989, Statistics in
+    Medicine 8, 593-598): chemotherapy is less than 10 points worse.
 
     >>> found = non_inferior_proportion(69, 76, 83, 88, margin=0.1)
     >>> round(found.difference.effect, 3), round(found.pvalue, 4)

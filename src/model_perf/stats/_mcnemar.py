@@ -70,7 +70,7 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, *, alpha: float = 0.05) 
     [1] McNemar, Q. (1947). Note on the sampling error of the difference between correlated proportions or percentages.
         Psychometrika 12, 153-157.
     [2] Tango, T. (1998). Equivalence test and confidence interval for the difference in proportions for the
-        paired-sample design. Statistics in Medicine 17, 891-908: equations 24 to 26.
+        paired-sample design. Statistics in Medicine 17, 891-908.
     [3] Fagerland, M. W., Lydersen, S. & Laake, P. (2013). The McNemar test for binary matched-pairs data. BMC Medical
         Research Methodology 13, 91: mid-p.
     [4] Fagerland, M. W., Lydersen, S. & Laake, P. (2014). Recommended tests and confidence intervals for paired
