@@ -1,0 +1,154 @@
+-- What follows from an alert: its log, who is told, who works, which version serves, what may happen by itself.
+
+ALTER TABLE {schema}.model_alerts
+    ADD COLUMN acknowledgement_notes text,
+    ADD COLUMN snoozed_at timestamptz,
+    ADD COLUMN snoozed_by text,
+    ADD COLUMN snooze_notes text;
+
+ALTER TABLE {schema}.model_training_history ADD COLUMN alert_id uuid;
+COMMENT ON COLUMN {schema}.model_training_history.alert_id IS 'The alert that asked for the run, if one did';
+
+ALTER TABLE {schema}.model_ab_tests ADD COLUMN training_run_id uuid;
+COMMENT ON COLUMN {schema}.model_ab_tests.training_run_id IS 'The run that made model_b, if it started the test';
+
+CREATE TABLE {schema}.model_alert_events (
+    id          bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
+    alert_id    uuid        NOT NULL,
+    event       text        NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    severity    text        NOT NULL,
+    actor       text,
+    notes       text,
+    details     jsonb       NOT NULL DEFAULT '{}',
+    metadata    jsonb       NOT NULL DEFAULT '{}',
+    CONSTRAINT model_alert_events_pkey PRIMARY KEY (id),
+    CONSTRAINT model_alert_events_alert
+        FOREIGN KEY (alert_id) REFERENCES {schema}.model_alerts (id) ON DELETE CASCADE,
+    CONSTRAINT model_alert_events_event
+        CHECK (event IN ('opened', 'escalated', 'acknowledged', 'snoozed', 'acted', 'resolved'))
+);
+CREATE INDEX model_alert_events_of_alert ON {schema}.model_alert_events (alert_id, id);
+COMMENT ON TABLE {schema}.model_alert_events IS
+    'What happened to each alert, in order; written by a trigger whoever changes the alert, never changed';
+
+CREATE TABLE {schema}.model_notifications (
+    id            uuid        NOT NULL DEFAULT gen_random_uuid(),
+    event_id      bigint      NOT NULL,
+    channel       text        NOT NULL DEFAULT '',
+    status        text        NOT NULL DEFAULT 'pending',
+    attempt       integer     NOT NULL DEFAULT 0,
+    run_after     timestamptz NOT NULL,
+    lease_until   timestamptz,
+    delivered_at  timestamptz,
+    error_message text,
+    created_at    timestamptz NOT NULL,
+    metadata      jsonb       NOT NULL DEFAULT '{}',
+    CONSTRAINT model_notifications_pkey PRIMARY KEY (id),
+    CONSTRAINT model_notifications_event
+        FOREIGN KEY (event_id) REFERENCES {schema}.model_alert_events (id) ON DELETE CASCADE,
+    CONSTRAINT model_notifications_one_per_channel UNIQUE (event_id, channel),
+    CONSTRAINT model_notifications_status CHECK (status IN ('pending', 'delivered', 'dead', 'dropped')),
+    CONSTRAINT model_notifications_attempt CHECK (attempt >= 0)
+);
+CREATE INDEX model_notifications_due ON {schema}.model_notifications (run_after, id) WHERE status = 'pending';
+COMMENT ON TABLE {schema}.model_notifications IS
+    'The outbox: a row per event and channel that is to be told; its id is what a receiver tells repeats by';
+COMMENT ON COLUMN {schema}.model_notifications.channel IS
+    'Empty: not routed yet; written with the event, before anybody knows which channels there are';
+
+CREATE TABLE {schema}.model_workers (
+    worker      text        NOT NULL,
+    model_types text[]      NOT NULL,
+    started_at  timestamptz NOT NULL,
+    seen_at     timestamptz NOT NULL,
+    stopped_at  timestamptz,
+    metadata    jsonb       NOT NULL DEFAULT '{}',
+    CONSTRAINT model_workers_pkey PRIMARY KEY (worker)
+);
+CREATE INDEX model_workers_seen ON {schema}.model_workers (seen_at);
+COMMENT ON TABLE {schema}.model_workers IS 'A row per worker that trains, and when it was last seen';
+
+CREATE TABLE {schema}.model_champions (
+    machine_id       uuid        NOT NULL,
+    model_type       text        NOT NULL,
+    number           integer     NOT NULL,
+    action           text        NOT NULL,
+    model_id         uuid        NOT NULL,
+    model_version    integer     NOT NULL,
+    reason           text,
+    promoted_by      text,
+    promoted_at      timestamptz NOT NULL,
+    training_run_id  uuid,
+    ab_test_id       uuid,
+    metadata         jsonb       NOT NULL DEFAULT '{}',
+    CONSTRAINT model_champions_pkey PRIMARY KEY (machine_id, model_type, number),
+    CONSTRAINT model_champions_number CHECK (number >= 1),
+    CONSTRAINT model_champions_action CHECK (action IN ('promotion', 'rollback'))
+);
+COMMENT ON TABLE {schema}.model_champions IS
+    'A row per change of the version that serves a machine; that with the highest number serves';
+
+CREATE TABLE {schema}.model_automation (
+    machine_id uuid        NOT NULL,
+    model_type text        NOT NULL,
+    is_enabled boolean     NOT NULL,
+    reason     text,
+    changed_by text,
+    changed_at timestamptz NOT NULL,
+    metadata   jsonb       NOT NULL DEFAULT '{}',
+    CONSTRAINT model_automation_pkey PRIMARY KEY (machine_id, model_type)
+);
+COMMENT ON TABLE {schema}.model_automation IS
+    'Whether the policy may act by itself for a machine and model type; without a row it may';
+
+-- A trigger, since alerts are written by four statements and by hand, and the log must hold for all of them. With the
+-- owner's rights: no writer can forge the log, and one whose rights were granted table by table goes on writing alerts.
+CREATE FUNCTION {schema}.model_alerts_log() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $model_perf$
+DECLARE
+    is_new boolean := TG_OP = 'INSERT';
+BEGIN
+    WITH happened (event, occurred_at, actor, notes, details, is_told) AS (
+        SELECT 'opened', NEW.alert_timestamp, NULL, NEW.alert_message, '{}'::jsonb, NOT NEW.is_resolved
+        WHERE is_new
+        UNION ALL
+        SELECT 'escalated', NEW.last_seen_at, NULL, NEW.alert_message,
+            jsonb_build_object('from', OLD.severity, 'to', NEW.severity), true
+        WHERE NOT is_new AND NEW.severity_rank > OLD.severity_rank
+        UNION ALL
+        SELECT 'acknowledged', NEW.acknowledged_at, NEW.acknowledged_by, NEW.acknowledgement_notes, '{}', false
+        WHERE NEW.acknowledged_at IS NOT NULL AND (is_new OR OLD.acknowledged_at IS DISTINCT FROM NEW.acknowledged_at)
+        UNION ALL
+        SELECT 'snoozed', NEW.snoozed_at, NEW.snoozed_by, NEW.snooze_notes,
+            jsonb_build_object('until', NEW.snoozed_until), false
+        WHERE NEW.snoozed_at IS NOT NULL
+            AND (is_new OR (OLD.snoozed_at, OLD.snoozed_until) IS DISTINCT FROM (NEW.snoozed_at, NEW.snoozed_until))
+        UNION ALL
+        SELECT 'acted', NEW.last_seen_at, NULL, NEW.auto_action ->> 'reason', NEW.auto_action, false
+        WHERE NEW.auto_action <> '{}' AND (is_new OR OLD.auto_action <> NEW.auto_action)
+        UNION ALL
+        SELECT 'resolved', NEW.resolved_timestamp, NEW.resolved_by, NEW.resolution_notes,
+            jsonb_build_object('resolution', NEW.resolution), NOT is_new
+        WHERE NEW.is_resolved AND (is_new OR NOT OLD.is_resolved)
+    ), logged AS (
+        INSERT INTO {schema}.model_alert_events (alert_id, event, occurred_at, severity, actor, notes, details)
+        SELECT NEW.id, h.event, h.occurred_at, NEW.severity, h.actor, h.notes, h.details FROM happened h
+        RETURNING id, event, occurred_at
+    )
+    INSERT INTO {schema}.model_notifications (event_id, run_after, created_at)
+    SELECT l.id, l.occurred_at, l.occurred_at FROM logged l JOIN happened h USING (event) WHERE h.is_told;
+    RETURN NULL;
+END $model_perf$;
+CREATE TRIGGER model_alerts_log AFTER INSERT OR UPDATE ON {schema}.model_alerts
+    FOR EACH ROW EXECUTE FUNCTION {schema}.model_alerts_log();
+
+CREATE FUNCTION {schema}.model_alert_events_keep() RETURNS trigger LANGUAGE plpgsql AS $model_perf$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = 'restrict_violation',
+        CONSTRAINT = 'model_alert_events_append_only',
+        MESSAGE = 'the log of alerts is append-only';
+END $model_perf$;
+CREATE TRIGGER model_alert_events_keep BEFORE UPDATE ON {schema}.model_alert_events
+    FOR EACH STATEMENT EXECUTE FUNCTION {schema}.model_alert_events_keep();
