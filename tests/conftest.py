@@ -13,6 +13,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from tests.earlier_installation import create_earlier
+from tests.factories import Clock
 from tests.servers import KillableServer, session_server, with_database
 
 from model_perf import ModelPerformanceTracker
@@ -98,6 +99,18 @@ async def tracker(schema: str, pool: asyncpg.Pool) -> ModelPerformanceTracker:
     tracker = ModelPerformanceTracker(pool, schema=schema)
     await tracker.migrate()
     return tracker
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The time of `timed`, which a test moves on."""
+    return Clock()
+
+
+@pytest.fixture
+def timed(pool: asyncpg.Pool, tracker: ModelPerformanceTracker, clock: Clock) -> ModelPerformanceTracker:
+    """The tracker with the test's own time."""
+    return ModelPerformanceTracker(pool, schema=tracker.schema, clock=clock)
 
 
 @pytest.fixture

@@ -7,10 +7,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
+from attrs import define
+
 from model_perf.records import Evaluation, ModelRef
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 _NAMESPACE = UUID("6f1c1d0e-1f6b-4f0e-9d1c-3f5f2a7a9b10")
+
+
+@define
+class Clock:
+    """A clock that stands where it is put."""
+
+    now: datetime = START
+
+    def __call__(self) -> datetime:
+        return self.now
 
 
 def make_id(name: str) -> UUID:

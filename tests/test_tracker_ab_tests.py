@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import numpy as np
 import pytest
-from tests.factories import START, make_evaluation, make_evaluations, make_ref
+from tests.factories import START, Clock, make_evaluation, make_evaluations, make_ref
 from tests.repos.contents import nothing_written
 
 from model_perf import ABTest, ConflictError, InvalidInputError, ModelPerformanceTracker, ModelRef
@@ -21,25 +21,6 @@ END = START + 14 * DAY
 # B is better by 0.76 on average, with a t of about -12 over 14 windows.
 RMSE_A = [12.1, 11.8, 12.4, 12.0, 12.9, 12.2, 11.9, 12.5, 12.3, 12.0, 12.6, 11.7, 12.2, 12.4]
 RMSE_B = [11.2, 11.5, 11.6, 11.1, 12.0, 11.6, 11.3, 11.4, 11.5, 11.4, 11.7, 11.1, 11.4, 11.5]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def timed(tracker: ModelPerformanceTracker, pool: asyncpg.Pool, clock: Clock) -> ModelPerformanceTracker:
-    """A tracker whose clock the test sets."""
-    return ModelPerformanceTracker(pool, schema=tracker.schema, clock=clock)
 
 
 async def start(tracker: ModelPerformanceTracker, **changes: Any) -> ABTest:

@@ -10,6 +10,7 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
+from tests.factories import Clock
 from tests.faults.states import BASELINE_DAYS
 from tests.repos.contents import nothing_written
 from tests.web.calls import MACHINE, MODEL_TYPE, NEW, OLD
@@ -30,16 +31,6 @@ ARMS = {
 HTML = '<img src=x onerror=alert(1)> & "O\'Neill" \u2028 \U0001f600'
 
 
-class Clock:
-    """The time, which a test moves on."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 class Directory:
     """A host that expects a hundred samples in every window."""
 
@@ -49,7 +40,7 @@ class Directory:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture
