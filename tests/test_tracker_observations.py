@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import attrs
 import numpy as np
 import pytest
-from tests.factories import START, make_id, make_ref
+from tests.factories import START, Clock, make_id, make_ref
+from tests.slow_values import SlowValues
 
 from model_perf import (
     ABTest,
@@ -23,35 +26,16 @@ from model_perf import (
     NotFoundError,
     assign_many,
 )
+from model_perf._experiments import THREAD_ROWS
 from model_perf.aggregates import Aggregates
 
 A, B = make_ref(version=1), make_ref(version=2)
 DAY = timedelta(days=1)
 
 
-@attrs.define
-class Clock:
-    """A clock that stands where it is put."""
-
-    now: datetime = START
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def timed(pool: asyncpg.Pool, tracker: ModelPerformanceTracker, clock: Clock) -> ModelPerformanceTracker:
-    return ModelPerformanceTracker(pool, schema=tracker.schema, clock=clock)
-
-
 async def start(tracker: ModelPerformanceTracker, **options: Any) -> ABTest:
     given: dict[str, Any] = {"metric": "mae", "direction": "lower", "planned_n": 2000, "duration": 10 * DAY}
-    return await tracker.start_ab_test(name="old or new", model_a=A, model_b=B, **given | options)
+    return await tracker.start_ab_test(name="old or new", **{"model_a": A, "model_b": B} | given | options)
 
 
 def draw(n: int, seed: int, shift: float = 0.0) -> dict[str, Any]:
@@ -147,6 +131,59 @@ async def test_due_tests_are_concluded(timed: ModelPerformanceTracker, clock: Cl
     clock.now += 7 * DAY
     assert [result.decision for result in await timed.conclude_due_ab_tests()] == ["undecided"]
     assert await timed.conclude_due_ab_tests() == []
+
+
+async def test_many_observations_are_read_in_a_thread(timed: ModelPerformanceTracker) -> None:
+    """Lists become arrays beside the event loop, of routed and of paired observations."""
+    routed = await start(timed)
+    n = THREAD_ROWS + 1
+    values = SlowValues([1.0] * n)
+    assert await timed.observe_many(routed.id, arms=["a"] * n, values=values)
+    paired = await start(
+        timed, model_a=make_ref(machine="m"), model_b=make_ref(machine="m", version=2), pairing="shadow"
+    )
+    truth = SlowValues([1.0] * n)
+    assert await timed.observe_paired(paired.id, y_true=truth, pred_a=[1.0] * n, pred_b=[2.0] * n)
+    for read in (values, truth):
+        assert read.threads
+        assert threading.get_ident() not in read.threads
+
+
+async def test_due_tests_that_somebody_else_ends_stop_no_other(
+    timed: ModelPerformanceTracker, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three that are due one is cancelled and one deleted before the look at it; the third is concluded."""
+    cancelled, deleted, left = [
+        await timed.start_ab_test(
+            name="n",
+            model_a=make_ref(machine=name, version=1),
+            model_b=make_ref(machine=name, version=2),
+            duration=5 * DAY,
+            metric="mae",
+            direction="lower",
+        )
+        for name in ("cancelled", "deleted", "left")
+    ]
+    for test in (cancelled, left):
+        await timed.observe_many(test.id, **draw(400, 2))
+    clock.now += 6 * DAY
+    list_due, add_look = timed.ab_tests.list_due, timed.ab_tests.conclude_by_look
+
+    async def list_and_delete() -> list[ABTest]:
+        due = await list_due()
+        async with timed.pool.acquire() as connection:
+            await connection.execute(f"DELETE FROM {timed.schema}.model_ab_tests WHERE id = $1", deleted.id)
+        return due
+
+    async def cancel_first(test_id: UUID, *args: Any, **options: Any) -> ABTest:
+        if test_id == cancelled.id:
+            await timed.ab_tests.cancel(test_id)
+        return await add_look(test_id, *args, **options)
+
+    monkeypatch.setattr(timed.ab_tests, "list_due", list_and_delete)
+    monkeypatch.setattr(timed.ab_tests, "conclude_by_look", cancel_first)
+    assert [result.test.id for result in await timed.conclude_due_ab_tests()] == [left.id]
+    assert (await timed.ab_tests.fetch(cancelled.id)).test_status == "cancelled"
 
 
 async def test_a_repeated_batch_counts_once(timed: ModelPerformanceTracker, clock: Clock) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
 import numpy as np
 import pytest
 from attrs import frozen
-from numpy.typing import NDArray
 from tests.drift.detectors import DETECTORS, stream
 from tests.factories import make_ref
+from tests.slow_values import SlowValues
 
 from model_perf import ConflictError, InvalidInputError, ModelPerformanceTracker, NotFoundError, SchemaError
 from model_perf._streams import THREAD_VALUES
@@ -279,27 +278,9 @@ async def test_a_bad_argument_is_refused(
     assert error.value.argument == argument
 
 
-class Slow(Sequence[float]):
-    """Values that take their time to become an array, and know where they became one."""
-
-    def __init__(self, values: list[float]) -> None:
-        self._values = values
-        self.threads: list[int] = []
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __getitem__(self, index: Any) -> Any:
-        raise AssertionError("read one by one")
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.float64]:
-        self.threads.append(threading.get_ident())
-        return np.array(self._values, dtype=dtype)
-
-
 async def test_a_large_batch_is_read_in_a_thread(tracker: ModelPerformanceTracker) -> None:
     """A list of a million values takes 20 ms to become an array, which are not the loop's."""
-    values = Slow([0.4] * (THREAD_VALUES + 1))
+    values = SlowValues([0.4] * (THREAD_VALUES + 1))
     assert (await tracker.stream(REF, "error", detector=CUSUM).update_many(values)).n_new == len(values)
     assert values.threads
     assert threading.get_ident() not in values.threads

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from model_perf import _comparison
 from model_perf import _validation as check
 from model_perf._assignment import Unit
+from model_perf._floats import length_of
 from model_perf.errors import ConflictError, InvalidInputError
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import ABTest, Evaluation, Look
@@ -112,7 +113,7 @@ class Observations:
         from model_perf._observations import routed_cells
 
         test, design = await self._open(test_id, "routed", "observe_many")
-        size, spread = int(np.size(values)), np.random.default_rng().integers(1 << 30).item()
+        size, spread = length_of(values), np.random.default_rng().integers(1 << 30).item()
 
         def merge() -> Cells:
             return routed_cells(
@@ -134,7 +135,7 @@ class Observations:
         from model_perf._observations import paired_cells
 
         test, design = await self._open(test_id, "shadow", "observe_paired")
-        size, now = int(np.size(y_true)), self._executor.moment()
+        size, now = length_of(y_true), self._executor.moment()
         if timestamps is None and now >= test.test_end:
             return await self._add(test.id, {}, size, batch_id)  # refused there, and counted
 

@@ -33,3 +33,11 @@ def as_floats(values: ArrayLike, argument: str, *, largest: float = LARGEST) -> 
             argument, f"holds {floats[first]} at position {first}; give finite numbers within +-{largest:g}"
         )
     return floats
+
+
+def length_of(values: ArrayLike) -> int:
+    """As they say it: numpy would make an array of a list, on the event loop, to say it. What has none is refused."""
+    try:
+        return len(values)  # type: ignore[arg-type]
+    except TypeError:
+        return 0

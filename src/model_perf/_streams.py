@@ -10,6 +10,7 @@ from attrs import evolve, fields
 from numpy.typing import ArrayLike
 
 from model_perf import _validation as check
+from model_perf._floats import length_of
 from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
 from model_perf.records import ModelRef, as_ref
 from model_perf.repos.drift import LOST_RACES, DriftRepo
@@ -67,7 +68,7 @@ class Stream:
             Nothing is kept yet, and the stream was asked for without a detector.
         """
         return await self._change(
-            lambda detector: detector.update_many(values, ids), _length(values), is_repeatable=ids is not None
+            lambda detector: detector.update_many(values, ids), length_of(values), is_repeatable=ids is not None
         )
 
     async def restart(self) -> Detector:
@@ -125,14 +126,6 @@ class Stream:
         if done is None:
             raise ConflictError(f"other writers of the stream {self._name!r} kept coming first; repeat the call")
         return done
-
-
-def _length(values: ArrayLike) -> int:
-    """As it says itself: numpy would make an array of a list, here in the loop, to say it. What has none is refused."""
-    try:
-        return len(values)  # type: ignore[arg-type]
-    except TypeError:
-        return 0
 
 
 def _as_detector(detector: Detector) -> Detector:

@@ -36,7 +36,7 @@ from model_perf._slot import estimated_end, find_active
 from model_perf._trends import find_trend
 from model_perf.directory import HostDirectory, Lookups
 from model_perf.drift import DriftReport
-from model_perf.errors import ConflictError, InvalidInputError, StorageError
+from model_perf.errors import ConflictError, InvalidInputError, NotFoundError, StorageError
 from model_perf.evaluation import Average, Label
 from model_perf.evaluation import evaluate as compute_metrics
 from model_perf.policy import MonitoringPolicy
@@ -861,7 +861,11 @@ class ModelPerformanceTracker:
 
     async def conclude_due_ab_tests(self) -> list[ABTestResult]:
         """Conclude every test that is past its end, each once; for a host's nightly job. Looks do it by themselves."""
-        return [await self.ab_test_results(test.id) for test in await self.ab_tests.list_due()]
+        results = []
+        for test in await self.ab_tests.list_due():
+            with suppress(ConflictError, NotFoundError):  # somebody else ended or deleted it meanwhile
+                results.append(await self.ab_test_results(test.id))
+        return results
 
     async def observe(
         self,
