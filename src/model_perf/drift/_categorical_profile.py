@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from hashlib import blake2b
 from typing import Any, cast
 
@@ -12,13 +13,11 @@ from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 
 from model_perf.drift._arrays import pack, unpack
-from model_perf.drift._columns import Kind
+from model_perf.drift._columns import STRETCH_ROWS, Kind
 from model_perf.drift._stretches import Counts, Stretches, count_stretches
 from model_perf.errors import InvalidInputError
 
 MAX_NAMES = 10_000
-STRETCH_ROWS = 20_000
-"""Rows that are counted in one go: meanwhile no other thread runs, the host's event loop included."""
 N_BUCKETS = 256
 """Of names by their hash: never the most frequent ones of the reference, whose choice would be a false alarm later."""
 
@@ -125,13 +124,13 @@ def stretches_of_names(
     values: NDArray[Any], stretch: NDArray[np.intp], missing: Counts, counted: CategoricalProfile
 ) -> Stretches:
     """Counts of each stretch of rows, by name or by bucket; *stretch* is the one that each value lies in."""
-    texts = ["true" if value is True else "false" if value is False else str(value) for value in values.tolist()]
+    texts = ("true" if value is True else "false" if value is False else str(value) for value in values.tolist())
     if counted.names is not None and len(counted.names) <= N_BUCKETS:
-        cell_of = {name: cell for cell, name in enumerate(sorted(counted.names))}
+        cell_of = {name: cell for cell, name in enumerate(sorted(counted.names))}.__getitem__
+        n_cells = len(counted.names)
     else:
-        cell_of = {name: bucket_of(name) for name in set(texts)}
-    cells = np.fromiter((cell_of[text] for text in texts), np.intp, len(texts))
-    n_cells = len(cell_of) if counted.names is not None and len(counted.names) <= N_BUCKETS else N_BUCKETS
+        cell_of, n_cells = cache(bucket_of), N_BUCKETS
+    cells = np.fromiter((cell_of(text) for text in texts), np.intp, values.size)
     return Stretches(
         cells=count_stretches(cells, max(1, n_cells), stretch, len(missing)),
         missing=missing,

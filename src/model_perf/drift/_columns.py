@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from attrs import frozen
 from numpy.typing import NDArray
 
@@ -16,6 +17,9 @@ from model_perf.errors import InvalidInputError
 Kind = Literal["numeric", "categorical", "boolean", "datetime"]
 Numbers: TypeAlias = NDArray[Any]
 """float64, int64 or uint64."""
+
+STRETCH_ROWS = 20_000
+"""Rows of Python's values that are worked on in one go: no other thread runs meanwhile, the host's loop included."""
 
 _TOO_LARGE = "holds a number beyond the largest 64-bit float"
 _COARSE = ("Y", "M", "W", "D", "h", "m", "s", "ms")
@@ -106,7 +110,15 @@ def _as_array(values: object) -> NDArray[Any]:
     if array.dtype.kind == "f" and getattr(getattr(values, "dtype", None), "kind", "f") in "iu":
         return np.asarray(values, dtype=object)
     if array.dtype.kind in "US" and array.ndim == 1 and isinstance(values, list | tuple):
-        return np.array(values, dtype=object)
+        return cast_stretches(values, object)
+    return array
+
+
+def cast_stretches(values: Sequence[object] | NDArray[Any], dtype: npt.DTypeLike) -> NDArray[Any]:
+    """What ``np.array(values, dtype)`` is of values in one dimension, a stretch at a time."""
+    array = np.empty(len(values), dtype)
+    for begin in range(0, len(values), STRETCH_ROWS):
+        array[begin : begin + STRETCH_ROWS] = values[begin : begin + STRETCH_ROWS]
     return array
 
 
@@ -145,12 +157,12 @@ def _read_times(array: NDArray[Any], name: str) -> _Read:
 def _read_text(array: NDArray[Any], name: str) -> _Read:
     if array.dtype.kind == "S":
         array = np.char.decode(array, "utf-8", "backslashreplace")
-    return "categorical", array.astype(object), None
+    return "categorical", cast_stretches(array, object), None
 
 
 def _read_strings(array: NDArray[Any], name: str) -> _Read:
     """Of numpy's own type for text of any length, whose missing value may be NaN or None."""
-    return _read_objects(array.astype(object), name)
+    return _read_objects(cast_stretches(array, object), name)
 
 
 def _read_objects(array: NDArray[Any], name: str) -> _Read:
@@ -203,15 +215,15 @@ def _objects_as_numbers(present: NDArray[Any], name: str) -> NDArray[Any]:
     if len(are_spans) > 1:
         raise InvalidInputError(name, "holds spans of time and plain numbers; give one kind")
     if are_spans == {True}:
-        return present.astype("m8[us]").view(np.int64)
+        return cast_stretches(present, "m8[us]").view(np.int64)
     if all(isinstance(value, int | np.integer) for value in present):
-        low, high = min(map(int, present)), max(map(int, present))
+        low, high = min(int(value) for value in present), max(int(value) for value in present)
         if _INT64[0] <= low and high <= _INT64[1]:
-            return np.fromiter(map(int, present), np.int64, present.size)
+            return cast_stretches(present, np.int64)
         if _UINT64[0] <= low and high <= _UINT64[1]:
-            return np.fromiter(map(int, present), np.uint64, present.size)
+            return cast_stretches(present, np.uint64)
     try:
-        floats = present.astype(np.float64)
+        floats = cast_stretches(present, np.float64)
     except OverflowError:
         raise InvalidInputError(name, _TOO_LARGE) from None
     if any(

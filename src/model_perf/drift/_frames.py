@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from model_perf import _validation as check
-from model_perf.drift._columns import ZonedTimes
+from model_perf.drift._columns import STRETCH_ROWS, ZonedTimes
 from model_perf.errors import InvalidInputError
 
 _MEND = "give a mapping of names to arrays, or a dataframe of pandas, polars or pyarrow (extra 'dataframe')"
@@ -77,15 +77,16 @@ def _read_series(series: Any, name: str, nw: Any) -> Any:
     if kind in (nw.Categorical, nw.Enum):  # by decision of whoever made them, whatever their names are
         series = series.cast(nw.String)
     if kind in (nw.String, nw.Categorical, nw.Enum, nw.Object) or series.is_null().all():
-        return _as_objects(series.to_list())
+        return _as_objects(series)
     native = getattr(series.to_native(), "dtype", kind)
     raise InvalidInputError(name, f"holds {native}; give numbers, text, truth values or times")
 
 
-def _as_objects(values: list[Any]) -> Any:
+def _as_objects(series: Any) -> Any:
     """Lists among them stay values, which are refused later."""
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
+    array = np.empty(len(series), dtype=object)
+    for begin in range(0, len(series), STRETCH_ROWS):
+        array[begin : begin + STRETCH_ROWS] = series[begin : begin + STRETCH_ROWS].to_list()
     return array
 
 
