@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from model_perf import _validation as check
-from model_perf.drift._columns import STRETCH_ROWS, ZonedTimes
+from model_perf.drift._columns import ZonedTimes
 from model_perf.errors import InvalidInputError
 
 _MEND = "give a mapping of names to arrays, or a dataframe of pandas, polars or pyarrow (extra 'dataframe')"
+
+SLICE_ROWS = 200_000
+"""Texts that a dataframe hands over in one go, in 10 ms or so. Calls that give the interpreter's lock back within its 5
+ms and take it again at once would let no other thread in, the host's loop included, until the last of them."""
 
 
 def read_columns(data: Any) -> dict[str, Any]:
@@ -75,18 +79,18 @@ def _read_series(series: Any, name: str, nw: Any) -> Any:
     if kind == nw.Duration:
         return _microseconds(series, series.drop_nulls().dt.total_microseconds(), "m8[us]")
     if kind in (nw.Categorical, nw.Enum):  # by decision of whoever made them, whatever their names are
-        series = series.cast(nw.String)
-    if kind in (nw.String, nw.Categorical, nw.Enum, nw.Object) or series.is_null().all():
-        return _as_objects(series)
+        return _as_objects(series, lambda part: part.cast(nw.String).to_list())
+    if kind in (nw.String, nw.Object) or series.is_null().all():
+        return _as_objects(series, lambda part: part.to_list())
     native = getattr(series.to_native(), "dtype", kind)
     raise InvalidInputError(name, f"holds {native}; give numbers, text, truth values or times")
 
 
-def _as_objects(series: Any) -> Any:
+def _as_objects(series: Any, read: Callable[[Any], list[Any]]) -> Any:
     """Lists among them stay values, which are refused later."""
     array = np.empty(len(series), dtype=object)
-    for begin in range(0, len(series), STRETCH_ROWS):
-        array[begin : begin + STRETCH_ROWS] = series[begin : begin + STRETCH_ROWS].to_list()
+    for begin in range(0, len(series), SLICE_ROWS):
+        array[begin : begin + SLICE_ROWS] = read(series[begin : begin + SLICE_ROWS])
     return array
 
 
