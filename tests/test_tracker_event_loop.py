@@ -7,7 +7,7 @@ import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from tests.earlier_installation import DDL, statements
 from tests.factories import START, make_evaluation, make_ref
 
 from model_perf import ModelPerformanceTracker
-from model_perf.drift import Adwin
+from model_perf.drift import Adwin, profile
 
 LIMIT_S = 0.050
 REF = make_ref()
@@ -147,16 +147,45 @@ async def check_names(t: ModelPerformanceTracker) -> Work:
     return lambda: t.check_data_drift(REF, {"name": names})
 
 
+def many_columns(shift: float = 0.0) -> dict[str, Any]:
+    return {f"x{i}": np.random.default_rng(i).normal(shift, 1.0, 2000) for i in range(1000)}
+
+
 async def check_many_columns(t: ModelPerformanceTracker) -> Work:
-    data = {f"x{i}": np.random.default_rng(i).normal(size=2000) for i in range(500)}
-    await t.set_reference(REF, data)
+    await t.set_reference(REF, many_columns())
+    data = many_columns(0.5)  # of a column that has changed more is written down, and in an alert once more
     return lambda: t.check_data_drift(REF, data)
 
 
+async def reference_of_names(t: ModelPerformanceTracker) -> Work:
+    names = np.arange(9000).astype(str).astype(object)
+    counted = profile({f"name{i}": names for i in range(50)})
+    return lambda: t.set_reference(REF, counted)
+
+
+def frame(seed: int) -> pl.DataFrame:
+    names = np.random.default_rng(seed).integers(0, 100_000, 1_000_000)
+    return pl.DataFrame({**million(seed), "name": pl.Series(names).cast(pl.String)})
+
+
+async def reference_frame(t: ModelPerformanceTracker) -> Work:
+    data = frame(1)
+    return lambda: t.set_reference(REF, data)
+
+
 async def check_frame(t: ModelPerformanceTracker) -> Work:
-    frame = pl.DataFrame({**million(1), "name": np.arange(1_000_000) % 7})
-    await t.set_reference(REF, frame)
-    return lambda: t.check_data_drift(REF, frame)
+    await t.set_reference(REF, frame(1))
+    data = frame(2)
+    return lambda: t.check_data_drift(REF, data)
+
+
+async def drift_reports(t: ModelPerformanceTracker) -> Work:
+    data = many_columns(0.5)
+    counted = profile(data, reference=await t.set_reference(REF, data))
+    for _ in range(8):
+        await t.check_data_drift(REF, counted)
+    day_ago = datetime.now(UTC) - DAY
+    return lambda: t.drift.list_reports(REF, since=day_ago, until=day_ago + 2 * DAY)
 
 
 async def check_drift(t: ModelPerformanceTracker) -> Work:
@@ -197,7 +226,10 @@ WORK = [
     check_data,
     check_names,
     check_many_columns,
+    reference_of_names,
+    reference_frame,
     check_frame,
+    drift_reports,
     check_drift,
     stream,
     earlier_rows,
