@@ -1,16 +1,15 @@
 """The facade: fetch, compute, store. No mathematics and no SQL in here; its length is its docstrings.
 
-One class, since a host holds one object; what it computes lies in `_judging`, `_trends`, `_comparison`, `_slot`
-and `_naming`.
+One class, since a host holds one object; its calls are in `_facade` by topic as well as here. What it computes lies in
+`_judging`, `_trends`, `_comparison`, `_slot` and `_naming`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
-from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 from uuid import UUID
@@ -19,8 +18,10 @@ import numpy as np
 from attrs import evolve
 from numpy.typing import ArrayLike
 
-from model_perf import _comparison
 from model_perf import _validation as check
+from model_perf._facade.ab_tests import ABTestCalls
+from model_perf._facade.data_drift import DataDriftCalls
+from model_perf._facade.shared import THREAD_POINTS
 from model_perf._judging import (
     DATA_ALERT,
     PERFORMANCE_ALERT,
@@ -36,15 +37,13 @@ from model_perf._slot import estimated_end, find_active
 from model_perf._trends import find_trend
 from model_perf.directory import HostDirectory, Lookups
 from model_perf.drift import DriftReport
-from model_perf.errors import ConflictError, InvalidInputError, NotFoundError, StorageError
+from model_perf.errors import InvalidInputError, StorageError
 from model_perf.evaluation import Average, Label
 from model_perf.evaluation import evaluate as compute_metrics
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import (
     NO_MACHINE,
-    ABTest,
     Alert,
-    Decision,
     Evaluation,
     Model,
     ModelRef,
@@ -53,7 +52,6 @@ from model_perf.records import (
     TriggerType,
     as_ref,
     as_trigger_type,
-    new_id,
 )
 from model_perf.repos import (
     ABTestRepo,
@@ -69,7 +67,6 @@ from model_perf.repos._batch import ColumnMapping, from_columns, from_records
 from model_perf.repos._executor import Executor, PoolSource, utc_now
 from model_perf.repos._judged import Judgement, StoredState
 from model_perf.results import (
-    ABTestResult,
     ImportReport,
     RecordedEvaluation,
     RetrainingTrigger,
@@ -81,16 +78,7 @@ from model_perf.sql.migrate import SchemaStatus, migrate, read_status
 from model_perf.sql.migrate import check as check_schema
 
 if TYPE_CHECKING:
-    from model_perf._assignment import Arm, Unit
-    from model_perf._experiments import DesignOptions, Observations
-    from model_perf._observer import Observer
-    from model_perf._streams import Stream
-    from model_perf.drift import DataDriftReport, DatasetProfile, Detector
-    from model_perf.drift._profile import Rows
-
-THREAD_POINTS = 200
-"""Points from which a trend is computed in a thread; below, the hop costs more than the sum."""
-
+    from model_perf._experiments import Observations
 
 CHARTED = (PERFORMANCE_ALERT, DATA_ALERT)
 """Alerts behind which something adds up over time, which starts again from zero when they are resolved."""
@@ -106,7 +94,7 @@ class TrackerOptions(TypedDict, total=False):
     directory: HostDirectory | None
 
 
-class ModelPerformanceTracker:
+class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
     """Records how deployed models perform, judges it, and keeps everything in one PostgreSQL schema.
 
     Parameters
@@ -250,15 +238,6 @@ class ModelPerformanceTracker:
         # Inside a transaction the host is not asked: it could wait for what the transaction holds.
         other._set_up(executor, self.policy, Lookups(None))
         return other
-
-    @property
-    def _observations(self) -> Observations:
-        # Made at first use: most processes tell no observations, and need not load what merges them.
-        if self._experiments is None:
-            from model_perf._experiments import Observations
-
-            self._experiments = Observations(self.ab_tests, self._executor, self.policy)
-        return self._experiments
 
     async def migrate(self) -> tuple[int, ...]:
         """Bring the schema up to date; the versions applied. See `model_perf.sql.migrate.migrate`."""
@@ -613,128 +592,6 @@ class ModelPerformanceTracker:
 
         return _data_drift.join(performance, data)
 
-    async def set_reference(
-        self,
-        ref: ModelRef,
-        data: DatasetProfile | Mapping[str, ArrayLike] | object,
-        *,
-        segment: str = "",
-        rows: Rows | None = None,
-        timestamps: ArrayLike | None = None,
-        created_by: str | None = None,
-    ) -> DatasetProfile:
-        """Keep what a deployment's later data are compared with: counts of it, none of its rows.
-
-        A reference that was there is replaced, and its alarm starts again from zero.
-
-        Parameters
-        ----------
-        data : mapping of str to array, a dataframe, or a DatasetProfile
-            What the version learned from, or a normal time after. Profiled in a thread.
-        segment : str
-            Part of the data with a reference of its own (a shift, a product); "" = all.
-        rows, timestamps
-            As for `model_perf.drift.profile`; a DatasetProfile has them already.
-
-        Raises
-        ------
-        InvalidInputError
-            Data that cannot be profiled, or none; *rows* or *timestamps* beside a DatasetProfile.
-        """
-        from model_perf._data_drift import refuse_empty
-        from model_perf.drift import DatasetProfile, profile
-
-        as_ref(ref)
-        if isinstance(data, DatasetProfile):
-            if rows is not None or timestamps is not None:
-                raise InvalidInputError("rows", "is said where the rows are counted: give it to drift.profile")
-            reference = data
-        else:
-            reference = await asyncio.to_thread(profile, data, rows=rows, timestamps=timestamps)
-        refuse_empty(reference)
-        await self.drift.set_reference(
-            ref,
-            await asyncio.to_thread(reference.to_bytes),
-            segment=segment,
-            reference_id=new_id(),
-            n_rows=reference.n_rows,
-            n_columns=len(reference.columns),
-            now=self._executor.moment(),
-            created_by=created_by,
-        )
-        return reference
-
-    async def check_data_drift(
-        self,
-        ref: ModelRef,
-        data: Mapping[str, ArrayLike] | object,
-        *,
-        check_id: UUID | str | None = None,
-        segment: str = "",
-        window_start: datetime | None = None,
-        window_end: datetime | None = None,
-        created_by: str | None = None,
-    ) -> DataDriftReport:
-        """Judge a window of data against the deployment's reference, keep the report, and count it for the alarm.
-
-        The alarm opens an alert once what windows have added up to reaches `false_alarm_run_length`; until the alert is
-        resolved it stands still, and further windows with a drift are counted as its repeats.
-
-        Parameters
-        ----------
-        data : mapping of str to array, a dataframe, or a DatasetProfile counted with the same reference
-        check_id : UUID or str, optional
-            Give your own to make a repeat of the call harmless: it answers the first report, and counts nothing twice.
-        window_start, window_end : datetime, optional
-            The time that the data are of; windows that overlap the last one counted do not count again. Default: from
-            the end of the last window until now.
-
-        Raises
-        ------
-        NotFoundError
-            There is no reference.
-        ConflictError
-            The reference was replaced during the call.
-        """
-        from model_perf import _data_drift
-        from model_perf.drift import DatasetProfile, check_data_drift
-
-        number = new_id() if check_id is None else check.as_uuid(check_id, "check_id")
-        now = self._executor.moment()
-        window = _data_drift.as_window(window_start, window_end, now)
-        stored = await self.drift.fetch_reference(ref, segment=segment)
-
-        def judge() -> tuple[DataDriftReport, dict[str, object]]:
-            report = check_data_drift(DatasetProfile.from_bytes(stored.profile), data, policy=self.policy)
-            return report, report.to_dict()
-
-        report, said = await asyncio.to_thread(judge)
-        kept, _ = await self.drift.record(
-            ref,
-            number,
-            lambda alarm: _data_drift.decide(alarm, report, said, window, ref, segment, stored.id, self.policy),
-            segment=segment,
-            fingerprint=_data_drift.data_fingerprint(ref, segment),
-            now=now,
-            created_by=created_by,
-            repeatable=check_id is not None,
-        )
-        return await asyncio.to_thread(_data_drift.read_report, kept)
-
-    def stream(self, ref: ModelRef, name: str, *, detector: Detector | None = None) -> Stream:
-        """A stream of single values, watched by a detector whose state is kept; see `Stream`. No I/O.
-
-        Parameters
-        ----------
-        name : str
-            Which stream of the deployment, such as "error" or "vibration".
-        detector : Detector, optional
-            What the stream begins with, as ``drift.CusumDetector(mean=..., sd=...)``; later it may be left out.
-        """
-        from model_perf._streams import Stream
-
-        return Stream(self.drift, ref, name, detector)
-
     async def trigger_retraining(
         self,
         *,
@@ -762,210 +619,6 @@ class ModelPerformanceTracker:
             answer = f"already in progress: run {run.id} is {run.training_status} since {run.created_at.isoformat()}"
         end = estimated_end(run, usual, now)
         return RetrainingTrigger(triggered=triggered, reason=answer, run=run, estimated_completion=end)
-
-    async def start_ab_test(
-        self,
-        *,
-        name: str,
-        model_a: ModelRef,
-        model_b: ModelRef,
-        duration: timedelta = timedelta(hours=24),
-        traffic_split: float = 0.5,
-        metric: str | None = None,
-        start: datetime | None = None,
-        created_by: str | None = None,
-        **options: Unpack[DesignOptions],
-    ) -> ABTest:
-        """Start a test of two versions: on observations (`observe_many`), or on evaluations of the same windows.
-
-        A test with observations may be looked at at any time, one with evaluations looks once, at its end. ``design``
-        of the answer is fixed from now on; it says how many windows the test will hold, whether that can decide
-        anything, and where its planned_n comes from.
-
-        Parameters
-        ----------
-        traffic_split : float
-            Share of model_b, within (0, 1).
-        metric : str, optional
-            What decides; default: the primary metric that model_a's newest evaluation has. Of observations a metric
-            that a single one has, as "mae" or one of the host's own.
-        start : datetime, optional
-            Default now.
-        **options
-            Of the design, as `model_perf.DesignOptions` lists them: direction, kind, pairing, alpha, planned_n, margin,
-            minimum_runtime, guardrails, covariate, cap.
-        """
-        from model_perf._experiments import make_test_design
-
-        for argument, arm in (("model_a", model_a), ("model_b", model_b)):
-            as_ref(arm, argument)
-            await self.metrics.check_model_type(arm)
-        begin = self._executor.moment() if start is None else check.as_timestamp(start, "start")
-        span = check.as_duration(duration, "duration")
-        newest = await self.metrics.fetch_latest(model_a)
-        expected = await self._lookups.expected_samples(model_a, begin, check.later(begin, span, "duration"))
-        start_test = partial(
-            self.ab_tests.start,
-            name=name,
-            model_a=model_a,
-            model_b=model_b,
-            start=begin,
-            duration=span,
-            traffic_split=traffic_split,
-            design=make_test_design(metric, newest, span, self.policy, expected, options),
-            created_by=created_by,
-        )
-        try:
-            return await start_test()
-        except ConflictError as conflict:
-            running = conflict.existing
-            if not isinstance(running, ABTest) or running.test_end > self._executor.moment():
-                raise
-        # It is past its end; somebody else may conclude it in the same moment.
-        with suppress(ConflictError):
-            await self.conclude_ab_test(running.id, by="model_perf")
-        return await start_test()
-
-    async def ab_test_results(self, test_id: UUID | str) -> ABTestResult:
-        """What a test has found; the first look after its end concludes it, once.
-
-        From observations each look that sees new ones is kept, and one that decides concludes the test. From
-        evaluations the last windows are evaluated after they end, so that a look waits for them, one window's length at
-        most.
-        """
-        now = self._executor.moment()
-        test, looks = await self.ab_tests.fetch_with_looks(test_id)
-        observed = await self._observations.look(test, looks, now)
-        if observed is not None:
-            return observed
-        result = await self._compare(test, now)
-        if test.test_status != "running" or not _comparison.is_due(result, now):
-            return result
-        return await self._conclude(result, result.decision, result.reason, "model_perf", accept_other=True)
-
-    async def conclude_ab_test(self, test_id: UUID | str, *, by: str | None = None) -> ABTestResult:
-        """End a test now, by the decision of a last look at its observations.
-
-        From evaluations the decision is `undecided` before the end: its guarantee is for one look, at the end.
-        """
-        now = self._executor.moment()
-        test, looks = await self.ab_tests.fetch_with_looks(test_id)
-        observed = await self._observations.conclude(test, looks, now, by)
-        if observed is not None:
-            return observed
-        result = await self._compare(test, now)
-        if now >= test.test_end:
-            return await self._conclude(result, result.decision, result.reason, by)
-        early = f"concluded before its end ({test.test_end.isoformat()}) by {by or 'the host'}"
-        return await self._conclude(result, "undecided", early, by)
-
-    async def conclude_due_ab_tests(self) -> list[ABTestResult]:
-        """Conclude every test that is past its end, each once; for a host's nightly job. Looks do it by themselves."""
-        results = []
-        for test in await self.ab_tests.list_due():
-            with suppress(ConflictError, NotFoundError):  # somebody else ended or deleted it meanwhile
-                results.append(await self.ab_test_results(test.id))
-        return results
-
-    async def observe(
-        self,
-        test_id: UUID | str,
-        arm: Arm,
-        value: float,
-        *,
-        unit: Unit | None = None,
-        covariate: float | None = None,
-        metric: str | None = None,
-        batch_id: UUID | str | None = None,
-    ) -> bool:
-        """Tell one outcome of an A/B test; see `observe_many`. A service tells many: by `observer`."""
-        units = None if unit is None else [unit]
-        covariates = None if covariate is None else [covariate]
-        return await self._observations.observe(test_id, [arm], [value], units, covariates, metric, batch_id)
-
-    async def observe_many(
-        self,
-        test_id: UUID | str,
-        *,
-        arms: Sequence[str] | ArrayLike,
-        values: ArrayLike,
-        units: Sequence[Unit] | None = None,
-        covariates: ArrayLike | None = None,
-        metric: str | None = None,
-        batch_id: UUID | str | None = None,
-    ) -> bool:
-        """Tell outcomes of an A/B test, each of the model that served it; only their moments are kept.
-
-        Parameters
-        ----------
-        arms : sequence of "a" and "b", shape (n,)
-        values : array of float, shape (n,)
-            Finite; 0 and 1 of a binary metric.
-        units : sequence of str, int or UUID, shape (n,), optional
-            What `assign` was asked with. Without them every row counts as a unit of its own.
-        covariates : array of float, shape (n,), optional
-            Where the design has one.
-        metric : str, optional
-            Default: the one that decides; else a guardrail.
-        batch_id : UUID, optional
-            Makes a repeat of the call harmless.
-
-        Returns
-        -------
-        bool
-            False where the batch was in already, or is empty.
-
-        Raises
-        ------
-        ConflictError
-            The test has ended (the observations are counted as late, and not used), or has not begun.
-        """
-        return await self._observations.observe(test_id, arms, values, units, covariates, metric, batch_id)
-
-    async def observe_paired(
-        self,
-        test_id: UUID | str,
-        *,
-        y_true: ArrayLike,
-        pred_a: ArrayLike,
-        pred_b: ArrayLike,
-        timestamps: Sequence[datetime] | None = None,
-        metric: str | None = None,
-        batch_id: UUID | str | None = None,
-    ) -> bool:
-        """Tell items that both models scored (a test with ``pairing="shadow"``), in any order of time.
-
-        Parameters
-        ----------
-        y_true, pred_a, pred_b : array of float, shape (n,)
-            What came out, and what each model said; of the metrics mae, mse, accuracy and brier.
-        timestamps : sequence of datetime, shape (n,), optional
-            When each item was, within the test; default now. The dependence of neighbours is told by them.
-        metric, batch_id
-            As for `observe_many`.
-        """
-        return await self._observations.observe_paired(test_id, y_true, pred_a, pred_b, timestamps, metric, batch_id)
-
-    async def count_served(
-        self, test_id: UUID | str, *, a: int = 0, b: int = 0, batch_id: UUID | str | None = None
-    ) -> bool:
-        """Tell how many units each model served, whether their outcome is known yet or not.
-
-        With it, outcomes that arrive for one model only are found: the planned split is held against both counts.
-        """
-        return await self._observations.count_served(test_id, a, b, batch_id)
-
-    def observer(self, test_id: UUID | str, *, flush_every_s: float = 1.0, flush_at: int = 10_000) -> Observer:
-        """A buffer for single outcomes, as ``async with tracker.observer(test.id) as observer``; see `Observer`.
-
-        Parameters
-        ----------
-        flush_every_s : float
-            Between two writes; what a killed process loses at most.
-        flush_at : int
-            Outcomes that are held one by one before they are merged into moments.
-        """
-        return self._observations.observer(test_id, flush_every_s, flush_at)
 
     async def active_alerts(
         self,
@@ -1113,36 +766,3 @@ class ModelPerformanceTracker:
         if begin >= end:
             raise InvalidInputError("since", f"{begin.isoformat()} is not before until {end.isoformat()}")
         return begin, end
-
-    async def _compare(self, test: ABTest, now: datetime) -> ABTestResult:
-        found = _comparison.from_stored(test)
-        if found is not None:
-            return found
-        points = await self.metrics.list_pairs(test.model_a, test.model_b, since=test.test_start, until=test.test_end)
-        if len(points) < THREAD_POINTS:
-            return _comparison.compare(test, points, self.policy, now)
-        return await asyncio.to_thread(_comparison.compare, test, points, self.policy, now)
-
-    async def _conclude(
-        self,
-        result: ABTestResult,
-        decision: Decision,
-        reason: str,
-        by: str | None,
-        *,
-        accept_other: bool = False,
-    ) -> ABTestResult:
-        try:
-            concluded = await self.ab_tests.conclude(
-                result.test.id,
-                decision=decision,
-                reason=reason,
-                winner_metrics=_comparison.to_stored(result),
-                decided_by=by,
-            )
-        except ConflictError as conflict:
-            # Another look came first; its finding stands. A second `conclude` by hand is told so.
-            if not accept_other or not isinstance(conflict.existing, ABTest):
-                raise
-            concluded = conflict.existing
-        return await self._compare(concluded, self._executor.moment())

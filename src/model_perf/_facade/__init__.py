@@ -1,0 +1,1 @@
+"""The parts of the facade, by topic; `tracker` puts them together."""
