@@ -260,6 +260,29 @@ async def test_rare_events_and_heavy_tails(timed: ModelPerformanceTracker) -> No
     assert result.model_a_metrics["cost"] == pytest.approx(np.minimum(wild[::2], 20.0).mean())
 
 
+async def test_constants_are_no_evidence(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """As long as all outcomes are alike there is no measure of chance: no look claims [0, 0], and no later one is bound
+    by it."""
+    test = await start(timed, metric="cost", margin=0.3)
+    await timed.observe_many(test.id, arms=["a", "b"] * 150, values=np.zeros(300))
+    result = await timed.ab_test_results(test.id)
+    assert (result.decision, result.confidence_interval) == ("insufficient_data", None)
+    assert "no spread" in result.reason
+    clock.now += DAY
+    await timed.observe_many(test.id, **draw(4000, 1, shift=-3.0))
+    assert (await timed.ab_test_results(test.id)).decision == "superior_b"
+
+
+async def test_a_constant_guardrail_shows_no_absence_of_harm(timed: ModelPerformanceTracker) -> None:
+    """A hundred times nothing says little of what happens once in a thousand."""
+    test = await start(timed, guardrails=[{"metric": "crash", "direction": "lower", "margin": 0.001}])
+    await timed.observe_many(test.id, **draw(1000, 12, shift=-0.5))
+    await timed.observe_many(test.id, arms=["a", "b"] * 100, values=np.zeros(200), metric="crash")
+    result = await timed.ab_test_results(test.id)
+    assert result.decision == "undecided"
+    assert "guardrail crash has too few observations, or no spread among them" in result.reason
+
+
 async def test_equivalent_models(timed: ModelPerformanceTracker) -> None:
     """Within the margin they are equivalent, which ends the test."""
     test = await start(timed, margin=0.3)

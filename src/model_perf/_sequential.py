@@ -81,7 +81,7 @@ def take_look(test: ABTest, design: ABDesign, cells: Cells, looks: Sequence[Look
     ratio = None if design.pairing == "shadow" else _ratio_pvalue(test, design, told, looks)
     lacking = _lacking(test, design, told, design.metric, now)
     compared = None if lacking else _compare(test, design, told, design.metric, now)
-    if compared is not None and compared.standard_error == 0.0 and compared.effect != 0.0:
+    if compared is not None and compared.standard_error == 0.0:
         compared, lacking = None, "the differences have no spread at all, and so no measure of chance"
     look = Look(
         look_at=now, n_a=a.n, n_b=b.n, decision="insufficient_data", reason=lacking or "", sample_ratio_pvalue=ratio
@@ -173,7 +173,7 @@ def _held_up(test: ABTest, design: ABDesign, told: _Told, now: datetime, winner:
     for guardrail in design.guardrails:
         bound = _harm_bound(test, design, told, guardrail, now, winner)
         if bound is None:
-            return f"guardrail {guardrail.metric} has too few observations"
+            return f"guardrail {guardrail.metric} has too few observations, or no spread among them"
         if bound >= guardrail.margin:
             better, harm = "b" if winner > 0.0 else "a", f"{_number(bound)}, the margin is {guardrail.margin:g}"
             return f"guardrail {guardrail.metric}: {better} may be worse by {harm}"
@@ -189,6 +189,8 @@ def _harm_bound(
     if _lacking(test, design, told, guardrail.metric, now):
         return None
     compared = _compare(test, design, told, guardrail.metric, now)
+    if compared.standard_error == 0.0:
+        return None
     worse = -winner if guardrail.direction == "higher" else winner
     found = confidence_sequence(
         worse * compared.effect,
