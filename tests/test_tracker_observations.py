@@ -225,6 +225,22 @@ async def test_batches_merge_exactly(timed: ModelPerformanceTracker, pool: async
     assert await pool.fetchval(f"SELECT count(*) FROM {timed.schema}.model_ab_moments") > 400
 
 
+async def test_values_near_zero_merge(timed: ModelPerformanceTracker) -> None:
+    """Squares and cubes that are no 64-bit floats any more refuse no batch; ordinary values beside them keep theirs."""
+    test = await start(timed, metric="brier", covariate="size")
+    tiny = [1e-174, 9e-171, 3e-110, 2e-64, 5e-324, 0.0, -7e-130]
+    parts = [*([value] for value in tiny), tiny, [*tiny, 0.5], [1e-150, 0.25], [0.5]]
+    for part in parts:
+        given = [value if value < 0.1 else 1.0 for value in part]
+        await timed.observe_many(
+            test.id, arms=["a"] * len(part), values=part, units=["u"] * len(part), covariates=given
+        )
+    [row] = await timed.ab_tests.fetch_moments(test.id)
+    expected = Aggregates.from_values([value for part in parts for value in part])
+    assert row["n"] == expected.n
+    assert (row["mean"], row["m2"], row["m3"]) == pytest.approx((expected.mean, expected.m2, expected.m3), rel=1e-12)
+
+
 async def test_too_little_is_said(timed: ModelPerformanceTracker) -> None:
     """Below a hundred observations of a model nothing is decided, however large the difference; none has no loser."""
     test = await start(timed)

@@ -56,17 +56,20 @@ WHERE t.id = $1 AND t.test_status IN ('planned', 'running')
 RETURNING {columns}
 
 -- name: d
-((excluded.mean - m.mean) - m.mean_rest)
+(CASE WHEN abs((excluded.mean - m.mean) - m.mean_rest) < 1e-60 THEN 0
+    ELSE (excluded.mean - m.mean) - m.mean_rest END)
 
 -- name: y
-(excluded.covariate_mean - m.covariate_mean)
+(CASE WHEN abs(excluded.covariate_mean - m.covariate_mean) < 1e-60 THEN 0
+    ELSE excluded.covariate_mean - m.covariate_mean END)
 
 -- name: share
 (excluded.n::float8 / (m.n + excluded.n))
 
 -- name: add_moments
 -- $1 test_id, $2 batch_id, $3 now, $4 observations in the batch, $5 cells (an array of objects)
--- One row, none where there is no such test: is_there = the batch was in already; is_late = the test takes no more.
+-- One row, none where there is no such test: is_repeat = the batch was in already; is_late = the test takes no more.
+-- Distances below 1e-60 count as 0, and their squares: PostgreSQL refuses products that underflow.
 WITH test AS MATERIALIZED (
     SELECT t.id, t.test_status <> 'running' OR t.test_end <= $3 AS is_late
     FROM {schema}.model_ab_tests t WHERE t.id = $1
@@ -79,7 +82,8 @@ WITH test AS MATERIALIZED (
 ), cells AS (
     INSERT INTO {schema}.model_ab_moments AS m
         (test_id, metric, arm, slot, n, mean, m2, m3, covariate_mean, covariate_m2, covariate_cross, updated_at)
-    SELECT $1, c.metric, c.arm, c.slot, c.n, c.mean, c.m2, c.m3, c.covariate_mean, c.covariate_m2, c.covariate_cross, $3
+    SELECT $1, c.metric, c.arm, c.slot, c.n, c.mean, CASE WHEN c.m2 < 1e-120 THEN 0 ELSE c.m2 END, c.m3,
+        c.covariate_mean, c.covariate_m2, c.covariate_cross, $3
     FROM batch CROSS JOIN json_to_recordset($5::text::json) AS c (
         metric text, arm text, slot integer, n bigint, mean float8, m2 float8, m3 float8,
         covariate_mean float8, covariate_m2 float8, covariate_cross float8)
