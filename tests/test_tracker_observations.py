@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import threading
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,6 +28,7 @@ from model_perf import (
     assign_many,
 )
 from model_perf._experiments import THREAD_ROWS
+from model_perf._observer import Observer
 from model_perf.aggregates import Aggregates
 
 A, B = make_ref(version=1), make_ref(version=2)
@@ -518,6 +520,25 @@ async def test_the_buffer(timed: ModelPerformanceTracker) -> None:
     assert (result.n_a, result.n_b) == (1250, 1250)
     is_b = data["arms"] == "b"
     assert result.effect == pytest.approx(data["values"][is_b].mean() - data["values"][~is_b].mean(), rel=1e-9)
+
+
+async def test_the_buffer_of_many_threads(timed: ModelPerformanceTracker) -> None:
+    """Endpoints that are plain functions run in threads: each outcome stays with its model, and none is lost."""
+    test, before = await start(timed), sys.getswitchinterval()
+
+    def observe(observer: Observer, number: int) -> None:
+        for i in range(10_000):
+            observer.observe("ab"[number % 2], float(number % 2), unit=f"{number} {i}" if i % 2 else None)
+
+    sys.setswitchinterval(1e-5)
+    try:
+        async with timed.observer(test.id, flush_every_s=0.02, flush_at=500) as observer:
+            await asyncio.gather(*(asyncio.to_thread(observe, observer, number) for number in range(4)))
+    finally:
+        sys.setswitchinterval(before)
+    moments = await timed.ab_tests.fetch_moments(test.id)
+    assert sum(row["n"] for row in moments) == 40_000
+    assert {(row["arm"], row["mean"], row["m2"]) for row in moments} == {("a", 0.0, 0.0), ("b", 1.0, 0.0)}
 
 
 async def test_the_buffer_takes_covariates_and_units_of_any_kind(timed: ModelPerformanceTracker) -> None:

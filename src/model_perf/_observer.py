@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
@@ -33,7 +34,7 @@ Load = Callable[[], Awaitable[tuple[ABTest, ABDesign]]]
 class Observer:
     """Takes single observations at the pace of a service; made by `ModelPerformanceTracker.observer`.
 
-    Observations are merged into moments every *flush_at* of them, so that its memory is bounded while the database is
+    Any thread may `observe`. Observations are merged into moments every *flush_at* of them, so that its memory is bounded while the database is
     away, and written every *flush_every_s*. A flush whose answer was lost is sent again under the same batch id and
     counts once. What a process has not flushed when it is killed is lost: that of *flush_every_s* at most, while the
     database answers.
@@ -49,6 +50,8 @@ class Observer:
         self._n_merged = 0
         self._in_flight: tuple[Cells, int, UUID] | None = None
         self._lock = asyncio.Lock()
+        # Endpoints that are plain functions observe in threads of their own.
+        self._guard = threading.Lock()
         self._task: asyncio.Task[None] | None = None
         self.n_late = 0
         """Observations that came after the end of the test: refused, and counted there."""
@@ -97,19 +100,21 @@ class Observer:
             value = _as_number(float(value) if isinstance(value, bool) else value, "value")
         if covariate is not None:
             covariate = _as_number(covariate, "covariate")
+        if unit is not None and not (type(unit) is str and unit.isascii() and unit):
+            unit = as_unit(unit).decode()
         key = (metric, unit is None, covariate is None)
-        columns = self._columns.get(key) or self._begin(key)
-        if columns.is_binary and value != 0.0 and value != 1.0:
-            raise InvalidInputError("value", f"{value:g} is neither 0 nor 1, and the metric is binary")
-        if unit is not None:
-            is_plain = type(unit) is str and unit.isascii() and unit
-            columns.units.append(unit if is_plain else as_unit(unit).decode())
-        if covariate is not None:
-            columns.covariates.append(covariate)
-        columns.arms.append(arm)
-        columns.values.append(value)
-        if len(columns.values) >= self._flush_at:
-            self._merge(key)
+        with self._guard:
+            columns = self._columns.get(key) or self._begin(key)
+            if columns.is_binary and value != 0.0 and value != 1.0:
+                raise InvalidInputError("value", f"{value:g} is neither 0 nor 1, and the metric is binary")
+            if unit is not None:
+                columns.units.append(unit)
+            if covariate is not None:
+                columns.covariates.append(covariate)
+            columns.arms.append(arm)
+            columns.values.append(value)
+            if len(columns.values) >= self._flush_at:
+                self._merge(key)
 
     async def flush(self) -> None:
         """Write what was observed so far.
@@ -120,14 +125,20 @@ class Observer:
             The database does not answer; nothing is lost, and the next flush sends the same.
         """
         async with self._lock:
-            for key in list(self._columns):
-                self._merge(key)
             if self._in_flight is not None:
                 await self._send_in_flight()
+            self._take()
+            if self._in_flight is not None:
+                await self._send_in_flight()
+
+    def _take(self) -> None:
+        """Make what was observed so far the batch that is sent."""
+        with self._guard:
+            for key in list(self._columns):
+                self._merge(key)
             if self._merged:
                 self._in_flight = self._merged, self._n_merged, new_id()
                 self._merged, self._n_merged = {}, 0
-                await self._send_in_flight()
 
     async def _send_in_flight(self) -> None:
         assert self._in_flight is not None
