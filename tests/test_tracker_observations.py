@@ -596,6 +596,64 @@ async def test_the_buffer_of_an_ended_test(timed: ModelPerformanceTracker, clock
     assert (await timed.ab_tests.fetch(test.id)).late_observations == 2
 
 
+async def test_the_buffer_takes_nothing_that_it_would_not_write(
+    timed: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is closed, and after, an outcome is refused instead of lost."""
+    test, add = await start(timed), timed.ab_tests.add_moments
+    told = 0
+
+    async def add_slowly(*args: Any, **options: Any) -> bool:
+        await asyncio.sleep(0.1)
+        return await add(*args, **options)
+
+    async def observe_until_refused(observer: Observer) -> None:
+        nonlocal told
+        while True:
+            observer.observe("a", 1.0)
+            told += 1
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(timed.ab_tests, "add_moments", add_slowly)
+    async with timed.observer(test.id) as observer:
+        telling = asyncio.create_task(observe_until_refused(observer))
+        await asyncio.sleep(0.03)
+    with pytest.raises(InvalidInputError, match="observer: is not open"):
+        await asyncio.wait_for(telling, 1)
+    with pytest.raises(InvalidInputError, match="observer: is not open"):
+        observer.observe("b", 1.0)
+    assert sum(row["n"] for row in await timed.ab_tests.fetch_moments(test.id)) == told >= 1
+
+
+async def test_closing_the_buffer_can_be_cancelled(
+    timed: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that gives up while a flush of it ends is not held up by further flushes."""
+    test, add = await start(timed), timed.ab_tests.add_moments
+    begun = asyncio.Event()
+
+    async def add_to_the_end(*args: Any, **options: Any) -> bool:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.1)  # as a driver does that tells the server to stop
+        return await add(*args, **options)
+
+    async def serve() -> None:
+        async with timed.observer(test.id, flush_every_s=0.01) as observer:
+            observer.observe("a", 1.0)
+            await begun.wait()
+
+    monkeypatch.setattr(timed.ab_tests, "add_moments", add_to_the_end)
+    serving = asyncio.create_task(serve())
+    await begun.wait()
+    await asyncio.sleep(0.05)
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(serving, 2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "argument"),
     [

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeAlias
 from uuid import UUID
@@ -45,6 +44,7 @@ class Observer:
         self._flush_every_s = check.as_float(flush_every_s, "flush_every_s", low=0.01, high=3600.0)
         self._flush_at = check.as_int(flush_at, "flush_at", low=1, high=1_000_000)
         self._design: ABDesign | None = None
+        self._is_open = False
         self._columns: dict[_Key, _Columns] = {}
         self._merged: Cells = {}
         self._n_merged = 0
@@ -58,6 +58,7 @@ class Observer:
 
     async def __aenter__(self) -> Self:
         _, self._design = await self._load()
+        self._is_open = True
         self._task = asyncio.create_task(self._flush_again_and_again())
         return self
 
@@ -65,9 +66,11 @@ class Observer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._task is not None
+        with self._guard:
+            self._merge_all()
+            self._is_open = False
         self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait([self._task])  # to await it would take a cancellation of the host for the task's own
         for attempt in range(1, LAST_ATTEMPTS + 1):
             try:
                 await self.flush()
@@ -91,7 +94,8 @@ class Observer:
         Raises
         ------
         InvalidInputError
-            An unknown arm or metric, a value that is not finite, a covariate that the design does not have.
+            An unknown arm or metric, a value that is not finite, a covariate that the design does not have; the observer
+            is not open.
         """
         if arm != "a" and arm != "b":
             raise InvalidInputError("arm", f"{arm!r} is none; the arms are 'a' and 'b'")
@@ -134,8 +138,7 @@ class Observer:
     def _take(self) -> None:
         """Make what was observed so far the batch that is sent."""
         with self._guard:
-            for key in list(self._columns):
-                self._merge(key)
+            self._merge_all()
             if self._merged:
                 self._in_flight = self._merged, self._n_merged, new_id()
                 self._merged, self._n_merged = {}, 0
@@ -152,7 +155,7 @@ class Observer:
     def _begin(self, key: _Key) -> _Columns:
         """Columns for observations of one kind; with units or without, since both count in their own way."""
         metric, _, has_no_covariate = key
-        if self._design is None:
+        if self._design is None or not self._is_open:
             raise InvalidInputError("observer", "is not open; use it as `async with tracker.observer(...)`")
         name = as_metric(self._design, metric)
         is_primary = name == self._design.metric
@@ -163,6 +166,10 @@ class Observer:
         columns = _Columns(is_binary=is_primary and self._design.kind == "binary")
         self._columns[key] = columns
         return columns
+
+    def _merge_all(self) -> None:
+        for key in list(self._columns):
+            self._merge(key)
 
     def _merge(self, key: _Key) -> None:
         """What came so far into moments, whose number does not grow with it."""
