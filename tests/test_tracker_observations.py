@@ -585,6 +585,32 @@ async def test_the_buffer_outlives_the_database(
     assert sum(row["n"] for row in moments) == 1003
 
 
+async def test_the_buffer_outlives_errors_of_the_host(
+    timed: ModelPerformanceTracker, pool: asyncpg.Pool, clock: Clock
+) -> None:
+    """A pool that the host looks up in vain for a while ends no flushes: what waited goes with a later one."""
+    test, connected = await start(timed), True
+
+    def find_pool() -> asyncpg.Pool:
+        if not connected:
+            raise RuntimeError("the application is not connected")
+        return pool
+
+    host = ModelPerformanceTracker(find_pool, schema=timed.schema, clock=clock)
+    async with host.observer(test.id, flush_every_s=0.02) as observer:
+        connected = False
+        observer.observe("a", 1.0)
+        await asyncio.sleep(0.1)
+        connected = True
+        observer.observe("b", 1.0)
+        for _ in range(500):
+            if sum(row["n"] for row in await timed.ab_tests.fetch_moments(test.id)) == 2:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            pytest.fail("nothing was flushed any more")
+
+
 async def test_the_buffer_of_an_ended_test(timed: ModelPerformanceTracker, clock: Clock) -> None:
     """What comes after the end is counted by the buffer and with the test, and raises nothing in the service."""
     test = await start(timed)

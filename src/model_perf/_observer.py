@@ -15,7 +15,7 @@ from model_perf._ab_design import ABDesign
 from model_perf._assignment import Unit, as_unit
 from model_perf._observations import Cells, as_metric, merge_cells, routed_cells
 from model_perf.aggregates import LARGEST_OBSERVATION
-from model_perf.errors import ConflictError, InvalidInputError, ModelPerfError, StorageError
+from model_perf.errors import ConflictError, InvalidInputError, StorageError
 from model_perf.records import ABTest, new_id
 
 _LOG = logging.getLogger(__name__)
@@ -33,10 +33,10 @@ Load = Callable[[], Awaitable[tuple[ABTest, ABDesign]]]
 class Observer:
     """Takes single observations at the pace of a service; made by `ModelPerformanceTracker.observer`.
 
-    Any thread may `observe`. Observations are merged into moments every *flush_at* of them, so that its memory is bounded while the database is
-    away, and written every *flush_every_s*. A flush whose answer was lost is sent again under the same batch id and
-    counts once. What a process has not flushed when it is killed is lost: that of *flush_every_s* at most, while the
-    database answers.
+    Any thread may `observe`. Observations are merged into moments every *flush_at* of them, so that its memory is
+    bounded while the database is away, and written every *flush_every_s*. A flush whose answer was lost is sent again
+    under the same batch id and counts once. What a process has not flushed when it is killed is lost: that of
+    *flush_every_s* at most, while the database answers.
     """
 
     def __init__(self, load: Load, send: Send, *, flush_every_s: float, flush_at: int) -> None:
@@ -94,8 +94,8 @@ class Observer:
         Raises
         ------
         InvalidInputError
-            An unknown arm or metric, a value that is not finite, a covariate that the design does not have; the observer
-            is not open.
+            An unknown arm or metric, a value that is not finite, a covariate that the design does not have; an observer
+            that is not open.
         """
         if arm != "a" and arm != "b":
             raise InvalidInputError("arm", f"{arm!r} is none; the arms are 'a' and 'b'")
@@ -192,8 +192,8 @@ class Observer:
             await asyncio.sleep(self._flush_every_s)
             try:
                 await self.flush()
-            except ModelPerfError as error:
-                _LOG.warning("observations wait: %s", error)
+            except Exception as error:  # of the host's pool or clock as well: the next flush may find it mended
+                _LOG.warning("observations wait: %r", error)
 
 
 def _as_number(value: float, argument: str) -> float:
