@@ -680,6 +680,17 @@ async def test_closing_the_buffer_can_be_cancelled(
         await asyncio.wait_for(serving, 2)
 
 
+async def test_the_buffer_of_a_deleted_test(timed: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """Nothing waits for what never comes back, and nothing is raised in the service."""
+    test = await start(timed)
+    async with timed.observer(test.id) as observer:
+        observer.observe("a", 1.0)
+        await pool.execute(f"DELETE FROM {timed.schema}.model_ab_tests WHERE id = $1", test.id)
+        await observer.flush()
+        observer.observe("b", 1.0)
+    assert observer.n_late == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "argument"),
     [

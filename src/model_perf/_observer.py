@@ -15,7 +15,7 @@ from model_perf._ab_design import ABDesign
 from model_perf._assignment import Unit, as_unit
 from model_perf._observations import Cells, as_metric, merge_cells, routed_cells
 from model_perf.aggregates import LARGEST_OBSERVATION
-from model_perf.errors import ConflictError, InvalidInputError, StorageError
+from model_perf.errors import ConflictError, InvalidInputError, NotFoundError, StorageError
 from model_perf.records import ABTest, new_id
 
 _LOG = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Observer:
         self._guard = threading.Lock()
         self._task: asyncio.Task[None] | None = None
         self.n_late = 0
-        """Observations that came after the end of the test: refused, and counted there."""
+        """Observations that came after the end of the test: refused, and counted there; of a deleted one: lost."""
 
     async def __aenter__(self) -> Self:
         _, self._design = await self._load()
@@ -147,7 +147,7 @@ class Observer:
         assert self._in_flight is not None
         try:
             await self._send(*self._in_flight)
-        except ConflictError as late:
+        except (ConflictError, NotFoundError) as late:
             self.n_late += self._in_flight[1]
             _LOG.warning("%s", late)
         self._in_flight = None
