@@ -757,6 +757,8 @@ async def test_a_bad_design_is_refused(timed: ModelPerformanceTracker, options: 
         ({"values": [1.0, math.inf]}, "values"),
         ({"values": [1.0, 1e91]}, "values"),
         ({"values": ["x", "y"]}, "values"),
+        ({"values": np.ma.masked_equal([1.0, -99.0], -99.0)}, "values"),
+        ({"arms": np.ma.masked_equal(["a", "b"], "b")}, "arms"),
         ({"units": ["u"]}, "units"),
         ({"units": ["u", None]}, "unit"),
         ({"covariates": [1.0, 2.0]}, "covariates"),
@@ -773,6 +775,27 @@ async def test_bad_observations_are_refused(
     given: dict[str, Any] = {"test_id": test.id, "arms": ["a", "b"], "values": [1.0, 2.0], **arguments}
     with pytest.raises(InvalidInputError) as error:
         await timed.observe_many(given.pop("test_id"), **given)
+    assert error.value.argument == argument
+    assert await timed.ab_tests.fetch_moments(test.id) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [
+        ({"y_true": np.ma.masked_equal([1.0, -99.0], -99.0)}, "y_true"),
+        ({"pred_b": np.ma.masked_equal([1.0, -99.0], -99.0)}, "pred_b"),
+        ({"pred_a": [1.0]}, "pred_a"),
+        ({"pred_b": [1.0, math.nan]}, "pred_b"),
+        ({"timestamps": [START]}, "timestamps"),
+        ({"timestamps": [START.replace(tzinfo=None)] * 2}, "timestamps"),
+    ],
+)
+async def test_bad_pairs_are_refused(timed: ModelPerformanceTracker, arguments: dict[str, Any], argument: str) -> None:
+    """By name, and nothing of the batch is in."""
+    test = await start(timed, pairing="shadow")
+    given: dict[str, Any] = {"y_true": [1.0, 2.0], "pred_a": [1.0, 2.0], "pred_b": [1.0, 2.0], **arguments}
+    with pytest.raises(InvalidInputError) as error:
+        await timed.observe_paired(test.id, **given)
     assert error.value.argument == argument
     assert await timed.ab_tests.fetch_moments(test.id) == []
 

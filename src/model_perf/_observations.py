@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from model_perf import _validation as check
 from model_perf._ab_design import NOT_OF_ONE_ITEM, ABDesign
 from model_perf._assignment import Unit, as_unit
-from model_perf._floats import Floats, as_floats
+from model_perf._floats import Floats, as_array, as_floats
 from model_perf.aggregates import LARGEST_OBSERVATION, Aggregates
 from model_perf.errors import InvalidInputError
 from model_perf.records import ABTest
@@ -136,7 +136,7 @@ def as_metric(design: ABDesign, metric: str | None) -> str:
 
 def as_values(design: ABDesign, values: ArrayLike, metric: str) -> Floats:
     """Finite numbers, cut at the design's cap; of a binary metric 0 and 1 only."""
-    array = np.asarray(values)
+    array = as_array(values, "values")
     numbers = as_floats(array.view(np.uint8) if array.dtype == bool else array, "values", largest=LARGEST_OBSERVATION)
     if metric != design.metric:
         return numbers
@@ -149,7 +149,7 @@ def as_values(design: ABDesign, values: ArrayLike, metric: str) -> Floats:
 
 
 def _as_predictions(values: ArrayLike, argument: str) -> Floats:
-    array = np.asarray(values)
+    array = as_array(values, argument)
     # Squares of them are observations.
     limit = math.sqrt(LARGEST_OBSERVATION) / 2.0
     return as_floats(array.view(np.uint8) if array.dtype == bool else array, argument, largest=limit)
@@ -166,7 +166,7 @@ def _loss_of(metric: str) -> Callable[[Floats, Floats], Floats]:
 
 
 def _as_arms(arms: Sequence[str] | ArrayLike, size: int) -> NDArray[np.intp]:
-    array = np.asarray(arms)
+    array = as_array(arms, "arms")
     if array.ndim != 1 or array.size != size:
         raise InvalidInputError(
             "arms", f"has the shape {array.shape} and values has {size} entries; give one per value"
