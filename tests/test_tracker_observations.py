@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import attrs
 import numpy as np
+import pandas as pd
 import pytest
 from tests.factories import START, Clock, make_id, make_ref
 from tests.slow_values import SlowValues
@@ -695,6 +696,7 @@ async def test_the_buffer_of_a_deleted_test(timed: ModelPerformanceTracker, pool
     ("arguments", "argument"),
     [
         ({"arm": "c"}, "arm"),
+        ({"arm": np.array(["a"])}, "arm"),
         ({"value": math.nan}, "value"),
         ({"value": "1"}, "value"),
         ({"value": 1e91}, "value"),
@@ -703,6 +705,8 @@ async def test_the_buffer_of_a_deleted_test(timed: ModelPerformanceTracker, pool
         ({"unit": 1.5}, "unit"),
         ({"covariate": 1.0}, "covariate"),
         ({"metric": "other"}, "metric"),
+        ({"metric": ["mae"]}, "metric"),
+        ({"unit": 10**5000}, "unit"),
     ],
 )
 async def test_the_buffer_refuses_at_once(
@@ -723,6 +727,9 @@ async def test_the_buffer_refuses_at_once(
     [
         ({"planned_n": 0}, "planned_n"),
         ({"planned_n": 2.5}, "planned_n"),
+        ({"planned_n": 10**5000}, "planned_n"),
+        ({"guardrails": None}, "guardrails"),
+        ({"guardrails": 5}, "guardrails"),
         ({"alpha": 0.0}, "alpha"),
         ({"margin": -1.0}, "margin"),
         ({"kind": "ratio"}, "kind"),
@@ -759,6 +766,12 @@ async def test_a_bad_design_is_refused(timed: ModelPerformanceTracker, options: 
         ({"values": ["x", "y"]}, "values"),
         ({"values": np.ma.masked_equal([1.0, -99.0], -99.0)}, "values"),
         ({"arms": np.ma.masked_equal(["a", "b"], "b")}, "arms"),
+        ({"arms": [["a"], ["a", "b"]]}, "arms"),
+        ({"arms": pd.Series(["a", pd.NA], dtype="string")}, "arms"),
+        ({"values": [[1.0], [1.0, 2.0]]}, "values"),
+        ({"units": "ab"}, "units"),
+        ({"units": 5}, "units"),
+        ({"units": [10**5000, 1]}, "unit"),
         ({"units": ["u"]}, "units"),
         ({"units": ["u", None]}, "unit"),
         ({"covariates": [1.0, 2.0]}, "covariates"),
@@ -786,7 +799,11 @@ async def test_bad_observations_are_refused(
         ({"pred_b": np.ma.masked_equal([1.0, -99.0], -99.0)}, "pred_b"),
         ({"pred_a": [1.0]}, "pred_a"),
         ({"pred_b": [1.0, math.nan]}, "pred_b"),
+        ({"pred_a": [[1.0], [1.0, 2.0]]}, "pred_a"),
         ({"timestamps": [START]}, "timestamps"),
+        ({"timestamps": 5}, "timestamps"),
+        ({"timestamps": (START - i * DAY for i in range(2))}, "timestamps"),
+        ({"timestamps": pd.Series([START - DAY, START], index=[7, 8])}, "timestamps"),
         ({"timestamps": [START.replace(tzinfo=None)] * 2}, "timestamps"),
     ],
 )

@@ -144,6 +144,8 @@ def make_design(
             )
     if not isinstance(minimum_runtime, timedelta) or not timedelta(0) <= minimum_runtime <= duration:
         raise InvalidInputError("minimum_runtime", f"{minimum_runtime!r} is no part of the duration {duration}")
+    if not isinstance(guardrails, Sequence):
+        raise InvalidInputError("guardrails", f"{guardrails!r} is no sequence; give a list of Guardrail, or none")
     if planned_n is not None:
         check.as_int(planned_n, "planned_n", low=2)
     design = ABDesign(

@@ -52,3 +52,5 @@ def as_unit(unit: Unit) -> bytes:
         return (unit if type(unit) is str else str(unit)).encode()
     except UnicodeEncodeError:
         raise InvalidInputError("unit", f"{unit!r} has a lone surrogate, which is no Unicode text") from None
+    except ValueError:
+        raise InvalidInputError("unit", "is a number of too many digits; give a shorter one, or text") from None

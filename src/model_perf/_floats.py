@@ -19,7 +19,10 @@ def as_array(values: ArrayLike, argument: str) -> NDArray[Any]:
     """What numpy makes of them; entries under a mask would count as if they were not."""
     if np.ma.is_masked(values):
         raise InvalidInputError(argument, "has masked entries; leave them out, as in values.compressed()")
-    return np.asarray(values)
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise InvalidInputError(argument, "is ragged; give one value per row") from None
 
 
 def as_floats(values: ArrayLike, argument: str, *, largest: float = LARGEST) -> Floats:

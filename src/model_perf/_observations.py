@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -19,6 +19,7 @@ from model_perf.aggregates import LARGEST_OBSERVATION, Aggregates
 from model_perf.errors import InvalidInputError
 from model_perf.records import ABTest
 
+T = TypeVar("T")
 Cell: TypeAlias = tuple[str, str, int]
 """Metric, arm and slot."""
 Cells: TypeAlias = dict[Cell, Aggregates]
@@ -171,21 +172,33 @@ def _as_arms(arms: Sequence[str] | ArrayLike, size: int) -> NDArray[np.intp]:
         raise InvalidInputError(
             "arms", f"has the shape {array.shape} and values has {size} entries; give one per value"
         )
-    is_b = array == "b"
-    bad = ~(is_b | (array == "a"))
-    if size and (not isinstance(bad, np.ndarray) or bad.any()):
-        place = int(np.argmax(bad))
+    # Objects may be anything, as pandas' NA, which is neither equal to "b" nor not.
+    known = array if array.dtype.kind == "U" else np.array([_as_arm(each) for each in array], dtype=str)
+    is_b = known == "b"
+    if (bad := ~(is_b | (known == "a"))).any():
+        place = int(bad.argmax())
         raise InvalidInputError("arms", f"holds {array[place]!r} at position {place}; the arms are 'a' and 'b'")
     return np.asarray(is_b, dtype=np.intp)
+
+
+def _as_arm(arm: object) -> str:
+    return arm if isinstance(arm, str) else ""
 
 
 def _as_slots(units: Iterable[Unit] | None, size: int, spread: int) -> NDArray[np.intp]:
     if units is None:
         return np.full(size, UNIT_SLOTS + spread % UNITLESS_SLOTS, dtype=np.intp)
-    slots = np.fromiter((unit_slot(unit) for unit in units), dtype=np.intp)
+    slots = np.fromiter((unit_slot(unit) for unit in _as_entries(units, "units")), dtype=np.intp)
     if slots.size != size:
         raise InvalidInputError("units", f"has {slots.size} entries and values has {size}; give one per value")
     return slots
+
+
+def _as_entries(values: Iterable[T], argument: str) -> Iterable[T]:
+    """As they are, where they have entries: a text's letters are none."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InvalidInputError(argument, f"{values!r} is no sequence; give one entry per observation")
+    return values
 
 
 def unit_slot(unit: Unit) -> int:
@@ -207,7 +220,7 @@ def _as_covariates(design: ABDesign, covariates: ArrayLike | None, size: int, me
 
 
 def _time_slots(test: ABTest, timestamps: Sequence[datetime] | datetime, size: int) -> NDArray[np.intp]:
-    times = [timestamps] if isinstance(timestamps, datetime) else timestamps
+    times = [timestamps] if isinstance(timestamps, datetime) else list(_as_entries(timestamps, "timestamps"))
     seconds = np.array([(check.as_timestamp(t, "timestamps") - test.test_start).total_seconds() for t in times])
     if isinstance(timestamps, datetime):
         seconds = np.full(size, seconds[0])

@@ -97,13 +97,15 @@ class Observer:
             An unknown arm or metric, a value that is not finite, a covariate that the design does not have; an observer
             that is not open.
         """
-        if arm != "a" and arm != "b":
+        if not isinstance(arm, str) or (arm != "a" and arm != "b"):
             raise InvalidInputError("arm", f"{arm!r} is none; the arms are 'a' and 'b'")
         # What is wrong must be found here: in a merged batch nobody would know whose it was.
         if type(value) is not float or not -_LARGEST <= value <= _LARGEST:
             value = _as_number(float(value) if isinstance(value, bool) else value, "value")
         if covariate is not None:
             covariate = _as_number(covariate, "covariate")
+        if metric is not None and not isinstance(metric, str):
+            raise InvalidInputError("metric", f"{metric!r} is not text")
         if unit is not None and not (type(unit) is str and unit.isascii() and unit):
             unit = as_unit(unit).decode()
         key = (metric, unit is None, covariate is None)
