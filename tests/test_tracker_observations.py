@@ -546,13 +546,15 @@ async def test_the_buffer_takes_covariates_and_units_of_any_kind(timed: ModelPer
     """A wrong covariate leaves no half of an observation; numbers, UUIDs and any text are units."""
     test = await start(timed, covariate="size")
     async with timed.observer(test.id) as observer:
-        for unit in ("press", 7, make_id("unit"), "Zürich", None):
-            observer.observe("a", True, unit=unit, covariate=2)
+        units: list[Any] = ["press", 7, np.int64(8), make_id("unit"), "Zürich", None]
+        right: list[Any] = [True, np.True_]
+        for unit in units:
+            observer.observe("a", right[bool(unit == 7)], unit=unit, covariate=2)
             with pytest.raises(InvalidInputError, match="covariate: "):
                 observer.observe("a", 1.0, unit=unit, covariate=math.inf)
         with pytest.raises(InvalidInputError, match="covariate: the design's is 'size'"):
             observer.observe("a", 1.0)
-    assert sum(row["n"] for row in await timed.ab_tests.fetch_moments(test.id)) == 5
+    assert sum(row["n"] for row in await timed.ab_tests.fetch_moments(test.id)) == 6
 
 
 async def test_the_buffer_outlives_the_database(

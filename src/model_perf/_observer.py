@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Self, TypeAlias
 from uuid import UUID
 
+import numpy as np
+
 from model_perf import _validation as check
 from model_perf._ab_design import ABDesign
 from model_perf._assignment import Unit, as_unit
@@ -101,7 +103,7 @@ class Observer:
             raise InvalidInputError("arm", f"{arm!r} is none; the arms are 'a' and 'b'")
         # What is wrong must be found here: in a merged batch nobody would know whose it was.
         if type(value) is not float or not -_LARGEST <= value <= _LARGEST:
-            value = _as_number(float(value) if isinstance(value, bool) else value, "value")
+            value = _as_number(float(value) if isinstance(value, bool | np.bool_) else value, "value")
         if covariate is not None:
             covariate = _as_number(covariate, "covariate")
         if metric is not None and not isinstance(metric, str):
