@@ -15,8 +15,9 @@ import attrs
 import numpy as np
 import pandas as pd
 import pytest
-from tests.factories import START, Clock, make_id, make_ref
+from tests.factories import START, Clock, make_evaluation, make_id, make_ref
 from tests.slow_values import SlowValues
+from tests.writers import record
 
 from model_perf import (
     ABTest,
@@ -324,6 +325,19 @@ async def test_a_wrong_ratio_makes_it_invalid(timed: ModelPerformanceTracker) ->
     await timed.count_served(test.id, a=4000, b=5000)
     await timed.observe_many(test.id, **draw(1000, 8))
     assert (await timed.ab_test_results(test.id)).decision == "invalid"
+
+
+async def test_units_that_were_served_are_no_observations(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """Counted beside a test on evaluations, they leave the finding to these, unless their ratio is wrong."""
+    for served_b, decision in ((1000, "superior_b"), (2000, "invalid")):
+        test = await start(timed, metric="rmse", direction=None)
+        for day in range(10):
+            for arm, rmse in ((A, 12.0), (B, 11.0 + 0.1 * (day % 3))):
+                await record(timed, make_evaluation(arm, day=day, metrics={"rmse": rmse + day % 4}))
+        await timed.count_served(test.id, a=1000, b=served_b)
+        clock.now = test.test_end + DAY
+        assert (await timed.ab_test_results(test.id)).decision == decision
+        clock.now = START
 
 
 async def test_the_ratio_of_units_with_many_rows(timed: ModelPerformanceTracker) -> None:

@@ -201,10 +201,14 @@ class Observations:
             return None
         from model_perf._ab_design import ABDesign
         from model_perf._ab_results import read_cells
+        from model_perf._observations import SERVED
         from model_perf._sequential import take_look
 
         design = ABDesign.from_dict(test.design, self._policy)
-        return take_look(test, design, read_cells(rows), looks, now), design
+        findings = take_look(test, design, read_cells(rows), looks, now)
+        if findings.look.decision != "invalid" and all(row["metric"] == SERVED for row in rows):
+            return None  # units were served, and nothing was told of what came out
+        return findings, design
 
     async def _conclude(self, test: ABTest, findings: Findings, by: str | None, *, accept_other: bool) -> ABTestResult:
         from model_perf._ab_results import from_stored, to_stored
