@@ -6,6 +6,7 @@ import asyncio
 import math
 import sys
 import threading
+import warnings
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -338,6 +339,41 @@ async def test_units_that_were_served_are_no_observations(timed: ModelPerformanc
         clock.now = test.test_end + DAY
         assert (await timed.ab_test_results(test.id)).decision == decision
         clock.now = START
+
+
+async def test_counts_of_any_size_are_looked_at(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """Beyond what the test of the ratio takes they are held to the ratio all the same, and the test concludes."""
+    for b, decision in ((10**12, "insufficient_data"), (9 * 10**11, "invalid")):
+        test = await start(timed)
+        await timed.observe(test.id, "a", 1.0)
+        for _ in range(3):
+            assert await timed.count_served(test.id, a=10**12, b=b)
+        clock.now = test.test_end
+        assert [result.decision for result in await timed.conclude_due_ab_tests()] == [decision]
+        clock.now = START
+
+
+async def test_numpys_counts_do_not_overflow(timed: ModelPerformanceTracker) -> None:
+    """Two counts of eight bits are a sum of more."""
+    test = await start(timed)
+    given: Any = np.int8(100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert await timed.count_served(test.id, a=given, b=given)
+    assert not await timed.count_served(test.id)
+    async with timed.pool.acquire() as connection:
+        told = await connection.fetchval(f"SELECT sum(n) FROM {timed.schema}.model_ab_batches")
+    assert told == 200
+
+
+@pytest.mark.parametrize("count", [-1, 1.0, True, "1", None, 10**12 + 1, 2**63 - 1])
+async def test_bad_counts_are_refused(timed: ModelPerformanceTracker, count: Any) -> None:
+    """By name, and nothing is counted."""
+    test = await start(timed)
+    with pytest.raises(InvalidInputError) as error:
+        await timed.count_served(test.id, b=count)
+    assert error.value.argument == "b"
+    assert await timed.ab_tests.fetch_moments(test.id) == []
 
 
 async def test_the_ratio_of_units_with_many_rows(timed: ModelPerformanceTracker) -> None:

@@ -152,7 +152,7 @@ class Observations:
 
         test, _ = await self._open(test_id, "routed", "count_served")
         cells = served_cells(a, b)
-        return await self._add(test.id, cells, a + b, batch_id)
+        return await self._add(test.id, cells, sum(cell.n for cell in cells.values()), batch_id)
 
     def observer(self, test_id: UUID | str, flush_every_s: float, flush_at: int) -> Observer:
         from model_perf._observer import Observer

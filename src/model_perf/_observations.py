@@ -30,6 +30,8 @@ UNITLESS_SLOTS = 16
 TIME_SLOTS = 128
 SERVED = "model_perf.served"
 """The metric under which units are counted that a model served, whether their outcome is known or not."""
+MOST_SERVED = 10**12
+"""Units in one call: sums of them stay whole numbers of PostgreSQL's."""
 
 _LOSSES: dict[str, Callable[[Floats, Floats], Floats]] = {
     "mae": lambda y, predicted: np.abs(predicted - y),
@@ -103,7 +105,7 @@ def paired_values(
 
 def served_cells(n_a: int, n_b: int) -> Cells:
     """Counts of units that each model served."""
-    counts = {"a": check.as_int(n_a, "a"), "b": check.as_int(n_b, "b")}
+    counts = {"a": check.as_int(n_a, "a", high=MOST_SERVED), "b": check.as_int(n_b, "b", high=MOST_SERVED)}
     return {(SERVED, arm, 0): Aggregates(n=n) for arm, n in counts.items() if n}
 
 

@@ -25,6 +25,8 @@ SKEWNESS_FACTOR = 25.0
 MIN_GROUPS = 10
 """Groups of units in each arm."""
 GUARD_ALPHA = 0.001
+LARGEST_COUNT = 10**12
+"""Of an arm, in the test of the sample ratio."""
 
 
 class _Told(dict[tuple[str, str], dict[int, Aggregates]]):
@@ -322,13 +324,19 @@ def _ratio_pvalue(test: ABTest, design: ABDesign, told: _Told, looks: Sequence[L
     pvalues = [each.sample_ratio_pvalue for each in looks if each.sample_ratio_pvalue is not None]
     served = [told.whole(SERVED, arm).n for arm in "ab"]
     if sum(served):
-        pvalues.append(sequential_sample_ratio(served, weights).pvalue)
+        pvalues.append(sequential_sample_ratio(_countable(served), weights).pvalue)
     slots = {arm: told.slots(design.metric, arm) for arm in "ab"}
     alone = [sum(cell.n for slot, cell in slots[arm].items() if slot >= UNIT_SLOTS) for arm in "ab"]
     if sum(alone):
-        pvalues.append(sequential_sample_ratio(alone, weights).pvalue)
+        pvalues.append(sequential_sample_ratio(_countable(alone), weights).pvalue)
     by_unit = _ratio_of_units(slots, test.traffic_split, design.planned_n)
     return min([1.0, *pvalues, *by_unit])
+
+
+def _countable(counts: Sequence[int]) -> list[int]:
+    """Of more than the ratio's test takes as many times fewer in each arm: less evidence, of the same ratio."""
+    times = -(-max(counts) // LARGEST_COUNT)
+    return [count // max(1, times) for count in counts]
 
 
 def _ratio_of_units(slots: Mapping[str, Mapping[int, Aggregates]], split: float, planned_n: int) -> list[float]:
