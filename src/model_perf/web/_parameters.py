@@ -89,7 +89,7 @@ Reason = Annotated[Text | None, Query(min_length=1, max_length=10_000, descripti
 Notes = Annotated[Text | None, Query(min_length=1, max_length=10_000, description="A comment; kept.")]
 ABTestName = Annotated[Text, Query(min_length=1, max_length=200)]
 DurationHours = Annotated[float, Query(ge=0.001, le=87_660)]
-TrafficSplit = Annotated[float, Query(gt=0, lt=1, description="Share of model_b.")]
+TrafficSplit = Annotated[float, Query(ge=1e-12, le=1 - 1e-12, description="Share of model_b.")]
 FilterModelType = Annotated[Text | None, Query(min_length=1, max_length=200, description="Only of this model type.")]
 FilterMachineId = Annotated[UUID | None, Query(description="Only of this machine.")]
 FilterSeverity = Annotated[Literal["info", "warning", "critical"] | None, Query(description="Only of this severity.")]
