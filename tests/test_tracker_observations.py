@@ -792,6 +792,8 @@ async def test_the_buffer_refuses_at_once(
         ({"guardrails": [{"metric": "x"}]}, "guardrails"),
         ({"guardrails": [{"metric": "x", "margin": 1.0}]}, "guardrails.direction"),
         ({"guardrails": [{"metric": "mae", "margin": 1.0}]}, "guardrails"),
+        ({"guardrails": [{"metric": "rmse", "margin": 1.0}]}, "guardrails.metric"),
+        ({"covariate": "size", "pairing": "shadow"}, "covariate"),
         ({"traffic_split": 0.0}, "traffic_split"),
         ({"traffic_split": 1e-120}, "traffic_split"),
         ({"traffic_split": 1.0 - 1e-16}, "traffic_split"),

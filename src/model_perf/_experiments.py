@@ -57,7 +57,7 @@ class DesignOptions(TypedDict, total=False):
     guardrails : sequence of Guardrail, or mappings with metric, margin and direction
         What the better model may not harm.
     covariate : str
-        Name of what is known of each observation before its assignment.
+        Name of what is known of each observation before its assignment; of routed tests.
     cap : float
         Observations beyond +-cap count as +-cap.
     """
