@@ -539,6 +539,21 @@ async def test_a_look_in_the_same_moment_gives_way(timed: ModelPerformanceTracke
     assert (first.decision, first.n_a) == (second.decision, second.n_a) == ("superior_b", 2200)
 
 
+async def test_a_clock_that_was_put_back_shows_no_other_look(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """The numbers of an ended test are those of the look that decided, however many others are dated after it."""
+    test = await start(timed)
+    for minute in range(205):
+        await timed.observe_many(test.id, **draw(4, minute))
+        clock.now = START + timedelta(minutes=minute)
+        await timed.ab_test_results(test.id)
+    clock.now = START + timedelta(seconds=30)
+    await timed.observe_many(test.id, **draw(3000, 1, shift=-0.3))
+    for _ in range(2):
+        result = await timed.ab_test_results(test.id)
+        assert (result.decision, result.n_a, result.n_b) == ("superior_b", 1910, 1910)
+        assert result.effect == pytest.approx(-0.26, abs=0.04)
+
+
 async def test_a_cancelled_test_has_no_finding(timed: ModelPerformanceTracker) -> None:
     """Whatever its observations would say."""
     test = await start(timed)

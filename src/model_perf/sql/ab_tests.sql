@@ -126,7 +126,10 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT k.look_at, k.n_a, k.n_b, k.decision, k.reason, k.effect, k.standard_error, k.confidence_low,
             k.confidence_high, k.pvalue, k.sample_ratio_pvalue
-        FROM {schema}.model_ab_looks k WHERE k.test_id = t.id ORDER BY k.look_at DESC LIMIT $2
+        FROM {schema}.model_ab_looks k
+        -- The one that decided is the last of its test, also where other clocks were ahead of its own.
+        WHERE k.test_id = t.id AND k.look_at <= coalesce(t.decided_at, 'infinity')
+        ORDER BY k.look_at DESC LIMIT $2
     ) n
 ) l
 WHERE t.id = $1
