@@ -202,6 +202,24 @@ async def test_a_repeated_batch_counts_once(timed: ModelPerformanceTracker, cloc
     assert (result.n_a + result.n_b, result.test.late_observations) == (500, 0)
 
 
+async def test_a_batch_is_told_metric_by_metric(timed: ModelPerformanceTracker) -> None:
+    """Rows under one id have outcomes of several metrics, and were served: each is in, once."""
+    test, batch = (
+        await start(timed, guardrails=[{"metric": "ms", "direction": "lower", "margin": 1.0}]),
+        make_id("batch"),
+    )
+    for is_new in (True, False):
+        for metric in (None, "ms"):
+            assert await timed.observe_many(test.id, **draw(10, 1), metric=metric, batch_id=batch) is is_new
+        assert not await timed.observe_many(test.id, **draw(10, 1), metric="mae", batch_id=str(batch))
+        assert await timed.count_served(test.id, a=5, b=5, batch_id=batch) is is_new
+    told = await timed.ab_tests.fetch_moments(test.id)
+    assert {name: sum(row["n"] for row in told if row["metric"] == name) for name in ("mae", "ms")} == {
+        "mae": 10,
+        "ms": 10,
+    }
+
+
 async def test_batches_merge_exactly(timed: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
     """Merged by the database, the moments are those of all values together, also near 1e9, with their covariate."""
     test = await start(timed, metric="own", direction="lower", covariate="size")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -110,9 +110,10 @@ class Observations:
         metric: str | None,
         batch_id: UUID | str | None,
     ) -> bool:
-        from model_perf._observations import routed_cells
+        from model_perf._observations import as_metric, routed_cells
 
         test, design = await self._open(test_id, "routed", "observe_many")
+        batch = _batch_of(batch_id, design, as_metric(design, metric))
         size, spread = length_of(values), np.random.default_rng().integers(1 << 30).item()
 
         def merge() -> Cells:
@@ -120,7 +121,7 @@ class Observations:
                 design, arms=arms, values=values, units=units, covariates=covariates, metric=metric, spread=spread
             )
 
-        return await self._add(test.id, await _hop(merge, size), size, batch_id)
+        return await self._add(test.id, await _hop(merge, size), size, batch)
 
     async def observe_paired(
         self,
@@ -132,12 +133,13 @@ class Observations:
         metric: str | None,
         batch_id: UUID | str | None,
     ) -> bool:
-        from model_perf._observations import paired_cells
+        from model_perf._observations import as_metric, paired_cells
 
         test, design = await self._open(test_id, "shadow", "observe_paired")
+        batch = _batch_of(batch_id, design, as_metric(design, metric))
         size, now = length_of(y_true), self._executor.moment()
         if timestamps is None and now >= test.test_end:
-            return await self._add(test.id, {}, size, batch_id)  # refused there, and counted
+            return await self._add(test.id, {}, size, batch)  # refused there, and counted
 
         def merge() -> Cells:
             times = now if timestamps is None else timestamps
@@ -145,14 +147,16 @@ class Observations:
                 test, design, y_true=y_true, pred_a=pred_a, pred_b=pred_b, timestamps=times, metric=metric
             )
 
-        return await self._add(test.id, await _hop(merge, size), size, batch_id)
+        return await self._add(test.id, await _hop(merge, size), size, batch)
 
     async def count_served(self, test_id: UUID | str, a: int, b: int, batch_id: UUID | str | None) -> bool:
-        from model_perf._observations import served_cells
+        from model_perf._observations import SERVED, served_cells
 
-        test, _ = await self._open(test_id, "routed", "count_served")
+        test, design = await self._open(test_id, "routed", "count_served")
         cells = served_cells(a, b)
-        return await self._add(test.id, cells, sum(cell.n for cell in cells.values()), batch_id)
+        return await self._add(
+            test.id, cells, sum(cell.n for cell in cells.values()), _batch_of(batch_id, design, SERVED)
+        )
 
     def observer(self, test_id: UUID | str, flush_every_s: float, flush_at: int) -> Observer:
         from model_perf._observer import Observer
@@ -245,10 +249,18 @@ class Observations:
             raise InvalidInputError("test_id", f"is a {design.pairing} test, which {call} does not tell; use {other}")
         return known
 
-    async def _add(self, test_id: UUID, cells: Cells, n: int, batch_id: UUID | str | None) -> bool:
+    async def _add(self, test_id: UUID, cells: Cells, n: int, batch_id: UUID | None) -> bool:
         from model_perf._ab_results import to_rows
 
         return bool(n) and await self._repo.add_moments(test_id, to_rows(cells), n=n, batch_id=batch_id)
+
+
+def _batch_of(batch_id: UUID | str | None, design: ABDesign, metric: str) -> UUID | None:
+    """Rows have one id, and are told metric by metric: each telling is a batch of its own."""
+    if batch_id is None:
+        return None
+    given = check.as_uuid(batch_id, "batch_id")
+    return given if metric == design.metric else uuid5(given, metric)
 
 
 async def _hop(work: Callable[[], Cells], size: int) -> Cells:

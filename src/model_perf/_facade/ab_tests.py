@@ -175,7 +175,7 @@ class ABTestCalls(Shared):
         metric : str, optional
             Default: the one that decides; else a guardrail.
         batch_id : UUID, optional
-            Makes a repeat of the call harmless.
+            Makes a repeat of the call harmless. The same rows may be told under it once for each metric.
 
         Returns
         -------
