@@ -907,6 +907,41 @@ async def test_bad_pairs_are_refused(timed: ModelPerformanceTracker, arguments: 
     assert await timed.ab_tests.fetch_moments(test.id) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [
+        ({"arm": "c"}, "arm"),
+        ({"arm": ["a"]}, "arm"),
+        ({"value": math.nan}, "value"),
+        ({"value": None}, "value"),
+        ({"value": [1.0]}, "value"),
+        ({"unit": 1.5}, "unit"),
+        ({"covariate": 1.0}, "covariate"),
+        ({"metric": "other"}, "metric"),
+    ],
+)
+async def test_a_bad_observation_is_refused(
+    timed: ModelPerformanceTracker, arguments: dict[str, Any], argument: str
+) -> None:
+    """By the names of the call for one, which has no columns."""
+    test = await start(timed)
+    with pytest.raises(InvalidInputError, match=rf"^{argument}: ") as error:
+        await timed.observe(test.id, **{"arm": "a", "value": 1.0, **arguments})
+    assert error.value.argument == argument
+
+
+@pytest.mark.parametrize("by", ["", "\x00", 5, "x" * 201])
+@pytest.mark.parametrize("n", [0, 400])
+async def test_who_concludes_is_named(timed: ModelPerformanceTracker, n: int, by: Any) -> None:
+    """On observations and on evaluations."""
+    test = await start(timed)
+    await timed.observe_many(test.id, **draw(n, 2))
+    with pytest.raises(InvalidInputError) as error:
+        await timed.conclude_ab_test(test.id, by=by)
+    assert error.value.argument == "by"
+    assert (await timed.ab_tests.fetch(test.id)).test_status == "running"
+
+
 async def test_what_the_kept_moments_cannot_answer(timed: ModelPerformanceTracker, clock: Clock) -> None:
     """Metrics of whole samples, unknown tests, the other kind of test, and times outside of it are refused."""
     test = await start(timed, metric="r_squared")

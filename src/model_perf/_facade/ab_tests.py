@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from model_perf import _comparison
 from model_perf import _validation as check
 from model_perf._facade.shared import THREAD_POINTS, Shared
-from model_perf.errors import ConflictError, NotFoundError
+from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
 from model_perf.records import ABTest, Decision, ModelRef, as_ref
 from model_perf.results import ABTestResult
 
@@ -115,6 +115,7 @@ class ABTestCalls(Shared):
 
         From evaluations the decision is `undecided` before the end: its guarantee is for one look, at the end.
         """
+        check.as_optional_text(by, "by", max_length=200)
         now = self._executor.moment()
         test, looks = await self.ab_tests.fetch_with_looks(test_id)
         observed = await self._observations.conclude(test, looks, now, by)
@@ -148,7 +149,12 @@ class ABTestCalls(Shared):
         """Tell one outcome of an A/B test; see `observe_many`. A service tells many: by `observer`."""
         units = None if unit is None else [unit]
         covariates = None if covariate is None else [covariate]
-        return await self._observations.observe(test_id, [arm], [value], units, covariates, metric, batch_id)
+        try:
+            return await self._observations.observe(test_id, [arm], [value], units, covariates, metric, batch_id)
+        except InvalidInputError as error:  # which speaks of columns
+            if error.argument not in ("arms", "values", "covariates"):
+                raise
+            raise InvalidInputError(error.argument[:-1], str(error).removeprefix(f"{error.argument}: ")) from None
 
     async def observe_many(
         self,
