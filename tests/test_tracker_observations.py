@@ -536,6 +536,23 @@ async def test_two_looks_at_once_conclude_once(timed: ModelPerformanceTracker) -
     assert len(results[0].looks) == 1
 
 
+async def test_a_look_at_a_test_that_is_just_cancelled(
+    timed: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who only looks is told so, and not of a conflict."""
+    test = await start(timed)
+    await timed.observe_many(test.id, **draw(1000, 1, shift=-0.5))
+    conclude = timed.ab_tests.conclude_by_look
+
+    async def cancel_first(test_id: UUID, *args: Any, **options: Any) -> ABTest:
+        await timed.ab_tests.cancel(test_id, reason="wrong version")
+        return await conclude(test_id, *args, **options)
+
+    monkeypatch.setattr(timed.ab_tests, "conclude_by_look", cancel_first)
+    result = await timed.ab_test_results(test.id)
+    assert (result.decision, result.winner, result.reason) == ("undecided", "no_winner", "cancelled: wrong version")
+
+
 async def test_a_conclusion_by_hand(timed: ModelPerformanceTracker, clock: Clock) -> None:
     """It takes a last look and keeps its decision; a second one is told who came first."""
     test = await start(timed)

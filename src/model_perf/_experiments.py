@@ -215,17 +215,19 @@ class Observations:
         return findings, design
 
     async def _conclude(self, test: ABTest, findings: Findings, by: str | None, *, accept_other: bool) -> ABTestResult:
-        from model_perf._ab_results import from_stored, to_stored
+        from model_perf._ab_results import as_result, from_stored, to_stored
 
         try:
             await self._repo.conclude_by_look(test.id, findings.look, winner_metrics=to_stored(findings), decided_by=by)
         except ConflictError:
-            # Another look came first; its finding stands. A second conclusion by hand is told so.
+            # Another look came first, or it was cancelled; that stands. A second conclusion by hand is told so.
             if not accept_other:
                 raise
         concluded, looks = await self._repo.fetch_with_looks(test.id)
+        if concluded.test_status == "cancelled":
+            return as_result(concluded, _metric(concluded), findings, looks)
         result = from_stored(concluded, _metric(concluded), looks)
-        if result is None:  # cancelled meanwhile
+        if result is None:  # concluded on evaluations meanwhile
             raise ConflictError(f"test {test.test_name!r} is {concluded.test_status}", concluded)
         return result
 

@@ -133,7 +133,7 @@ class ABTestCalls(Shared):
         for test in await self.ab_tests.list_due():
             with suppress(ConflictError, NotFoundError):  # somebody else ended or deleted it meanwhile
                 results.append(await self.ab_test_results(test.id))
-        return results
+        return [result for result in results if result.test_status != "cancelled"]
 
     async def observe(
         self,
