@@ -183,7 +183,7 @@ class Observations:
         findings, design = taken
         look = findings.look
         if test.test_status == "running" and is_final(look.decision, test, now):
-            return await self._conclude(test, findings, "model_perf", accept_other=True)
+            return await self._conclude(test, looks, findings, "model_perf", accept_other=True)
         seen = looks and (looks[-1].n_a, looks[-1].n_b, looks[-1].decision)
         if test.test_status == "running" and seen != (look.n_a, look.n_b, look.decision):
             await self._repo.add_look(test.id, look)
@@ -195,7 +195,7 @@ class Observations:
     ) -> ABTestResult | None:
         """End a test by a last look; None where there are no observations."""
         taken = await self._take(test, looks, now)
-        return None if taken is None else await self._conclude(test, taken[0], by, accept_other=False)
+        return None if taken is None else await self._conclude(test, looks, taken[0], by, accept_other=False)
 
     async def _take(self, test: ABTest, looks: tuple[Look, ...], now: datetime) -> tuple[Findings, ABDesign] | None:
         if test.test_status == "completed":
@@ -214,16 +214,20 @@ class Observations:
             return None  # units were served, and nothing was told of what came out
         return findings, design
 
-    async def _conclude(self, test: ABTest, findings: Findings, by: str | None, *, accept_other: bool) -> ABTestResult:
+    async def _conclude(
+        self, test: ABTest, looks: Sequence[Look], findings: Findings, by: str | None, *, accept_other: bool
+    ) -> ABTestResult:
         from model_perf._ab_results import as_result, from_stored, to_stored
 
+        look, stored = findings.look, to_stored(findings)
         try:
-            await self._repo.conclude_by_look(test.id, findings.look, winner_metrics=to_stored(findings), decided_by=by)
+            concluded = await self._repo.conclude_by_look(test.id, look, winner_metrics=stored, decided_by=by)
+            looks = (*(each for each in looks if each.look_at < look.look_at), look)
         except ConflictError:
             # Another look came first, or it was cancelled; that stands. A second conclusion by hand is told so.
             if not accept_other:
                 raise
-        concluded, looks = await self._repo.fetch_with_looks(test.id)
+            concluded, looks = await self._repo.fetch_with_looks(test.id)
         if concluded.test_status == "cancelled":
             return as_result(concluded, _metric(concluded), findings, looks)
         result = from_stored(concluded, _metric(concluded), looks)
