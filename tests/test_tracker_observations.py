@@ -343,7 +343,9 @@ async def test_a_wrong_ratio_makes_it_invalid(timed: ModelPerformanceTracker) ->
     test = await start(timed)
     await timed.count_served(test.id, a=4000, b=5000)
     await timed.observe_many(test.id, **draw(1000, 8))
-    assert (await timed.ab_test_results(test.id)).decision == "invalid"
+    result = await timed.ab_test_results(test.id)
+    assert result.decision == "invalid"
+    assert "55.56% of 9,000 units served are model_b's, 50.00% were planned" in result.reason
 
 
 async def test_units_that_were_served_are_no_observations(timed: ModelPerformanceTracker, clock: Clock) -> None:

@@ -116,7 +116,7 @@ def _decide(
     lacking: str,
 ) -> tuple[Decision, str]:
     if look.sample_ratio_pvalue is not None and look.sample_ratio_pvalue < GUARD_ALPHA:
-        return "invalid", _ratio_reason(test, told, design.metric, look)
+        return "invalid", _ratio_reason(test, told, look)
     if compared is None:
         return "insufficient_data", lacking
     low, high = look.confidence_low, look.confidence_high
@@ -358,12 +358,20 @@ def _ratio_of_units(slots: Mapping[str, Mapping[int, Aggregates]], split: float,
     return [found.pvalue]
 
 
-def _ratio_reason(test: ABTest, told: _Told, metric: str | None, look: Look) -> str:
-    total = look.n_a + look.n_b
-    seen = f"{look.n_b / total:.2%} of {total:,} observations" if total else "the units served"
+def _ratio_reason(test: ABTest, told: _Told, look: Look) -> str:
+    """Of what is further from its plan."""
+    counted = {"observations": (look.n_a, look.n_b), "units served": tuple(told.whole(SERVED, arm).n for arm in "ab")}
+
+    def surprise(what: str) -> float:
+        n = sum(counted[what])
+        return abs(counted[what][1] - n * test.traffic_split) / math.sqrt(n) if n else -1.0
+
+    what = max(counted, key=surprise)
+    total = sum(counted[what])
     return (
-        f"sample ratio mismatch: {seen} are model_b's, {test.traffic_split:.2%} were planned "
-        f"(p = {look.sample_ratio_pvalue:.2g}); something sorts the units or loses their outcomes"
+        f"sample ratio mismatch: {counted[what][1] / total:.2%} of {total:,} {what} are model_b's, "
+        f"{test.traffic_split:.2%} were planned (p = {look.sample_ratio_pvalue:.2g}); "
+        "something sorts the units or loses their outcomes"
     )
 
 
