@@ -88,8 +88,8 @@ class ABTestCalls(Shared):
             running = conflict.existing
             if not isinstance(running, ABTest) or running.test_end > self._executor.moment():
                 raise
-        # It is past its end; somebody else may conclude it in the same moment.
-        with suppress(ConflictError):
+        # It is past its end; somebody else may conclude or delete it in the same moment.
+        with suppress(ConflictError, NotFoundError):
             await self.conclude_ab_test(running.id, by="model_perf")
         return await start_test()
 
