@@ -591,6 +591,18 @@ async def test_a_clock_that_was_put_back_shows_no_other_look(timed: ModelPerform
         assert result.effect == pytest.approx(-0.26, abs=0.04)
 
 
+async def test_late_pairs_stay_late_by_a_clock_that_goes_back(
+    timed: ModelPerformanceTracker, pool: asyncpg.Pool
+) -> None:
+    """A clock that is put back within the call does not take their batch for one that is in."""
+    test = await start(timed, pairing="shadow")
+    last = test.test_end - timedelta(seconds=1)
+    times = iter([test.test_end, test.test_end])
+    host = ModelPerformanceTracker(pool, schema=timed.schema, clock=lambda: next(times, last))
+    with pytest.raises(ConflictError, match="1 observations came late"):
+        await host.observe_paired(test.id, y_true=[1.0], pred_a=[1.0], pred_b=[1.0])
+
+
 async def test_a_cancelled_test_has_no_finding(timed: ModelPerformanceTracker) -> None:
     """Whatever its observations would say."""
     test = await start(timed)

@@ -139,7 +139,7 @@ class Observations:
         batch = _batch_of(batch_id, design, as_metric(design, metric))
         size, now = length_of(y_true), self._executor.moment()
         if timestamps is None and now >= test.test_end:
-            return await self._add(test.id, {}, size, batch)  # refused there, and counted
+            return await self._add(test.id, {}, size, batch, now)  # refused there, and counted
 
         def merge() -> Cells:
             times = now if timestamps is None else timestamps
@@ -255,10 +255,12 @@ class Observations:
             raise InvalidInputError("test_id", f"is a {design.pairing} test, which {call} does not tell; use {other}")
         return known
 
-    async def _add(self, test_id: UUID, cells: Cells, n: int, batch_id: UUID | None) -> bool:
+    async def _add(
+        self, test_id: UUID, cells: Cells, n: int, batch_id: UUID | None, now: datetime | None = None
+    ) -> bool:
         from model_perf._ab_results import to_rows
 
-        return bool(n) and await self._repo.add_moments(test_id, to_rows(cells), n=n, batch_id=batch_id)
+        return bool(n) and await self._repo.add_moments(test_id, to_rows(cells), n=n, batch_id=batch_id, now=now)
 
 
 def _batch_of(batch_id: UUID | str | None, design: ABDesign, metric: str) -> UUID | None:
