@@ -497,6 +497,24 @@ async def test_shadow_tests_pair_what_both_scored(timed: ModelPerformanceTracker
     assert result.model_a_metrics["mae"] == pytest.approx(np.abs(hard).mean())
 
 
+async def test_a_part_that_is_over_is_something_new(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """Pairs told before enter when their part of the test is over: such a look is kept, and binds later ones."""
+    test = await start(timed, pairing="shadow")
+    rng = np.random.default_rng(21)
+    times = [START + i * timedelta(minutes=14) for i in range(1000)]
+    clock.now = START + 4 * DAY
+    y, a, b = rng.normal(size=(3, 1000))
+    await timed.observe_paired(test.id, y_true=y, pred_a=a, pred_b=b, timestamps=times)
+    lows = []
+    for hour in (96, 120, 120, 168, 232):
+        clock.now = START + timedelta(hours=hour)
+        result = await timed.ab_test_results(test.id)
+        assert result.confidence_interval is not None
+        lows.append(result.confidence_interval.low)
+    assert len(result.looks) == 4
+    assert lows == sorted(lows)
+
+
 async def test_shadow_tests_of_right_and_wrong(timed: ModelPerformanceTracker, clock: Clock) -> None:
     """Accuracy on the same items; the moments hold McNemar's counts."""
     test = await start(timed, metric="accuracy", direction="higher", kind="binary", pairing="shadow")

@@ -184,8 +184,9 @@ class Observations:
         look = findings.look
         if test.test_status == "running" and is_final(look.decision, test, now):
             return await self._conclude(test, looks, findings, "model_perf", accept_other=True)
-        seen = looks and (looks[-1].n_a, looks[-1].n_b, looks[-1].decision)
-        if test.test_status == "running" and seen != (look.n_a, look.n_b, look.decision):
+        # The effect as well: pairs that were told already enter it when their part of the test is over.
+        seen = looks and (looks[-1].n_a, looks[-1].n_b, looks[-1].decision, looks[-1].effect)
+        if test.test_status == "running" and seen != (look.n_a, look.n_b, look.decision, look.effect):
             await self._repo.add_look(test.id, look)
             looks = (*looks, look)
         return as_result(test, design.metric, findings, looks)
