@@ -18,17 +18,15 @@ import numpy as np
 from attrs import evolve
 from numpy.typing import ArrayLike
 
+from model_perf import _inbox
 from model_perf import _validation as check
 from model_perf._facade.ab_tests import ABTestCalls
 from model_perf._facade.data_drift import DataDriftCalls
 from model_perf._facade.shared import THREAD_POINTS
 from model_perf._judging import (
-    DATA_ALERT,
-    PERFORMANCE_ALERT,
     alert_content,
     judge_evaluation,
     replay_stored,
-    restart_charts,
     with_verdict,
 )
 from model_perf._naming import name_slot
@@ -79,10 +77,6 @@ from model_perf.sql.migrate import check as check_schema
 
 if TYPE_CHECKING:
     from model_perf._experiments import Observations
-
-CHARTED = (PERFORMANCE_ALERT, DATA_ALERT)
-"""Alerts behind which something adds up over time, which starts again from zero when they are resolved."""
-
 
 class TrackerOptions(TypedDict, total=False):
     """What the constructor takes beside the pool."""
@@ -633,39 +627,48 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
         )
         return list(page.items)
 
+    async def acknowledge_alert(
+        self, alert_id: UUID | str, *, by: str, note: str | None = None, notes: str | None = None
+    ) -> Alert:
+        """Say that somebody looks after an alert; the first one is kept, the second gets a `ConflictError`."""
+        return await self.alerts.acknowledge(alert_id, by=by, notes=_inbox.one_of(note, notes))
+
+    async def snooze_alert(
+        self,
+        alert_id: UUID | str,
+        *,
+        by: str,
+        until: datetime | None = None,
+        hours: float | None = None,
+        note: str | None = None,
+        notes: str | None = None,
+    ) -> Alert:
+        """Put an open alert aside until a time, or for some hours; one that becomes worse comes back at once."""
+        end = _inbox.snoozed_until(until, hours, self._executor.moment())
+        return await self.alerts.snooze(alert_id, until=end, by=by, notes=_inbox.one_of(note, notes))
+
     async def resolve_alert(
         self,
         alert_id: UUID | str,
         *,
         resolution: Resolution | str = "manual",
         by: str | None = None,
+        note: str | None = None,
         notes: str | None = None,
     ) -> Alert:
         """Close an alert; one of performance or data starts what added up to it again from zero, both or neither.
 
         What the charts have learned is kept: a degradation that goes on is found again, and opens a new alert.
         `AlertRepo.resolve` closes the alert only.
+
+        Parameters
+        ----------
+        resolution : "recovered", "retrained", "false_positive" or "manual"
+        note, notes : str, optional
+            Why; two names of the same.
         """
-        alert = await self.alerts.fetch(alert_id)
-        now = self._executor.moment()
-
-        async def restart_and_resolve(connection: Connection) -> Alert:
-            bound = self._nest(connection)
-            if alert.alert_type in CHARTED and alert.model_id is not None and alert.model_version is not None:
-                ref = ModelRef(
-                    model_id=alert.model_id,
-                    model_type=alert.model_type,
-                    model_version=alert.model_version,
-                    machine_id=alert.machine_id,
-                )
-                # First the state, then the alert, as `record` does: two orders would deadlock.
-                if alert.alert_type == PERFORMANCE_ALERT:
-                    await bound.metrics.change_state(ref, restart_charts, now)
-                else:
-                    await bound.drift.restart_alarm(ref, now, segment=str(alert.alert_details.get("segment", "")))
-            return await bound.alerts.resolve(alert_id, resolution=resolution, by=by, notes=notes, now=now)
-
-        return await self._executor.run(restart_and_resolve, transaction=True)
+        comment = _inbox.one_of(note, notes)
+        return await _inbox.resolve(self._executor, alert_id, resolution=resolution, by=by, notes=comment)
 
     async def import_earlier(
         self,

@@ -37,6 +37,8 @@ FILTERS = {
     ("ab_tests", "list_active"): ("t__model_type", "t__machine_id"),
     ("ab_tests", "list_tests"): ("t__model_type", "t__machine_id"),
     ("alerts", "list_active"): ("a__machine_id", "a__model_type", "a__severity"),
+    ("alerts", "list_awake"): ("a__machine_id", "a__model_type", "a__severity"),
+    ("alerts", "list_alerts"): ("a__machine_id", "a__model_type", "a__alert_type"),
 }
 
 

@@ -78,6 +78,7 @@ WITH old AS (
     SET occurrences = a.occurrences + 1,
         last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at),
         severity = CASE WHEN excluded.severity_rank > a.severity_rank THEN excluded.severity ELSE a.severity END,
+        snoozed_until = CASE WHEN excluded.severity_rank > a.severity_rank THEN NULL ELSE a.snoozed_until END,
         alert_message = excluded.alert_message,
         alert_details = excluded.alert_details,
         current_metric_value = excluded.current_metric_value,
