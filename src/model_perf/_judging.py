@@ -11,7 +11,7 @@ from attrs import evolve
 from model_perf.drift import DriftReport, PerformanceState, judge_performance, replay, restart_chart
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Evaluation, ModelRef, new_id
-from model_perf.repos._judged import Judgement, StoredState
+from model_perf.repos._judged import Judgement, Recovered, StoredState
 from model_perf.repos.alerts import fingerprint
 
 PERFORMANCE_ALERT = "performance_degradation"
@@ -23,20 +23,35 @@ def judge_evaluation(
 ) -> tuple[DriftReport, Judgement]:
     """The verdict on a new evaluation, and what follows from it by the policy; `created_at` is the time of both."""
     state = PerformanceState.from_dict(stored.state) if stored.version else PerformanceState()
-    report, state = judge_performance(state, evaluation, policy, training_data_end=stored.training_data_end)
+    report, after = judge_performance(state, evaluation, policy, training_data_end=stored.training_data_end)
     assert evaluation.created_at is not None
     is_critical, retrains = report.verdict == "critical", report.verdict in policy.retrain_on
+    if is_critical and not after.recovery.is_open:  # late, or of training data: it opens an alert all the same
+        after = evolve(after, recovery=after.recovery.alarmed((), evaluation.evaluation_end, policy))
+    is_over = state.recovery.is_open and not after.recovery.is_open
     return report, Judgement(
         evaluation=with_verdict(evaluation, report),
-        state=state.to_dict(),
+        state=after.to_dict(),
+        recovered=_recovered(evaluation.ref, state, policy) if is_over else None,
         alerts=[_alert_row(evaluation.ref, report, evaluation.created_at)] if is_critical else (),
         runs=[_run_row(report, policy)] if retrains else (),
     )
 
 
+def find_recovered(ref: ModelRef, state: PerformanceState, policy: MonitoringPolicy) -> list[Recovered]:
+    """The alarm that is over by the end of a replay, if there was one."""
+    is_over = not state.recovery.is_open and state.recovery.recovered_at is not None
+    return [_recovered(ref, state, policy)] if is_over else []
+
+
+def _recovered(ref: ModelRef, state: PerformanceState, policy: MonitoringPolicy) -> Recovered:
+    notes = f"{state.recovery.needed(policy)} good evaluations in a row"
+    return Recovered(fingerprint=fingerprint(PERFORMANCE_ALERT, ref), notes=notes)
+
+
 def replay_stored(
     history: Sequence[Evaluation], stored: StoredState, policy: MonitoringPolicy
-) -> tuple[list[DriftReport], Mapping[str, object]]:
+) -> tuple[list[DriftReport], PerformanceState]:
     """The verdicts on a whole history and the state after it; the charts restart where they were restarted."""
     reports, state = replay(
         history,
@@ -44,7 +59,13 @@ def replay_stored(
         training_data_end=stored.training_data_end,
         restarted_after=PerformanceState.from_dict(stored.state).restarted_after,
     )
-    return reports, state.to_dict()
+    return reports, state
+
+
+def with_open_end(state: PerformanceState) -> Mapping[str, object]:
+    """A replayed state as it is stored: an alert that a replay knows nothing of may be open."""
+    recovery = state.recovery if state.recovery.is_open else evolve(state.recovery, n_good=0)
+    return evolve(state, recovery=recovery).to_dict()
 
 
 def restart_charts(state: Mapping[str, object]) -> Mapping[str, object]:

@@ -141,6 +141,11 @@ class MonitoringPolicy:
         Smallest change of the share of missing or unseen values that counts.
     min_range_change : float, default 0.005
         The same for values beyond the reference's 0.1% and 99.9%.
+    recover_after : int, default 3
+        Good evaluations in a row after which an open alert resolves itself. Where half the way to the limit is one
+        standard deviation, a model that stays at its limit has three in a row once in 300 evaluations, two once in 46.
+    flap_days : float, default 7
+        An alarm within so many days of a recovery doubles `recover_after` for the next, up to 8 times.
     retrain_on : tuple of str, default ()
         Verdicts whose new alert opens a training run by itself: ``("critical",)`` switches it on. The alert's repeats
         open no further run.
@@ -161,6 +166,8 @@ class MonitoringPolicy:
     drift_critical: float = 0.25
     min_share_change: float = 0.01
     min_range_change: float = 0.005
+    recover_after: int = 3
+    flap_days: float = 7.0
     retrain_on: tuple[str, ...] = field(default=(), converter=_as_tuple)
     max_attempts: int = 3
 
@@ -177,6 +184,8 @@ class MonitoringPolicy:
         check.as_float(self.drift_critical, "drift_critical", low=self.drift_warning)
         check.as_float(self.min_share_change, "min_share_change", low=0.0, high=1.0)
         check.as_float(self.min_range_change, "min_range_change", low=0.0, high=1.0)
+        check.as_int(self.recover_after, "recover_after", low=1, high=1000)
+        check.as_float(self.flap_days, "flap_days", low=0.0)
         check.as_int(self.max_attempts, "max_attempts", low=1, high=100)
         for verdict in self.retrain_on:
             check.as_choice(verdict, "retrain_on", ("critical",))

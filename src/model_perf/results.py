@@ -28,14 +28,17 @@ class RecordedEvaluation:
         The open alert of the condition, new or repeated; None where the verdict is not critical.
     training_run : TrainingRun or None
         The run that a new alert opened (or found open in the slot), if the policy asks for retraining.
+    recovered : Alert or None
+        The alert that this evaluation, the last of several good ones, resolved.
     is_new : bool
-        False for a repeated call, which wrote nothing; alert and training_run are None then.
+        False for a repeated call, which wrote nothing; alert, training_run and recovered are None then.
     """
 
     evaluation: Evaluation
     drift: DriftReport
     alert: Alert | None = None
     training_run: TrainingRun | None = None
+    recovered: Alert | None = None
     is_new: bool = True
 
 

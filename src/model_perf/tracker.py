@@ -25,8 +25,10 @@ from model_perf._facade.data_drift import DataDriftCalls
 from model_perf._facade.shared import THREAD_POINTS
 from model_perf._judging import (
     alert_content,
+    find_recovered,
     judge_evaluation,
     replay_stored,
+    with_open_end,
     with_verdict,
 )
 from model_perf._naming import name_slot
@@ -63,7 +65,7 @@ from model_perf.repos import (
 )
 from model_perf.repos._batch import ColumnMapping, from_columns, from_records
 from model_perf.repos._executor import Executor, PoolSource, utc_now
-from model_perf.repos._judged import Judgement, StoredState
+from model_perf.repos._judged import Judgement, Recovered, StoredState
 from model_perf.results import (
     ImportReport,
     RecordedEvaluation,
@@ -429,6 +431,7 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
             drift=report,
             alert=stored.alert,
             training_run=stored.training_run,
+            recovered=stored.recovered,
             is_new=stored.is_new,
         )
 
@@ -509,7 +512,7 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
 
         Recomputes the charts from the whole history, newest evaluation per window, and writes a verdict to those
         evaluations from *since* on that have none. If the newest evaluation of all is one of them and critical, its
-        alert is opened and, if the policy says so, its training run.
+        alert is opened and, if the policy says so, its training run; if the alarm is over by it, the alert is resolved.
         """
         start = None if since is None else check.as_timestamp(since, "since")
 
@@ -518,9 +521,11 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
 
         async def judge_and_alert(connection: Connection) -> list[DriftReport]:
             bound = self._nest(connection)
-            reports, newest = await bound._replay(ref, is_wanted)
+            reports, newest, over = await bound._replay(ref, is_wanted)
             if newest is not None and newest.verdict == "critical":
                 await bound._open_alert(ref, newest)
+            elif newest is not None and over is not None:
+                await bound.alerts.recover(over)
             return reports
 
         return await self._executor.run(judge_and_alert, transaction=True)
@@ -728,10 +733,10 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
 
     async def _replay(
         self, ref: ModelRef, is_wanted: Callable[[Evaluation], bool]
-    ) -> tuple[list[DriftReport], DriftReport | None]:
+    ) -> tuple[list[DriftReport], DriftReport | None, Recovered | None]:
         """Recompute the charts and store the verdicts of the evaluations that are wanted.
 
-        The verdicts, and that of the newest evaluation if it is one of them.
+        The verdicts, that of the newest evaluation if it is one of them, and the alarm that is over, if one is.
         """
 
         def judge_all(
@@ -741,12 +746,14 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
             pairs = [(e, report) for e, report in zip(history, reports, strict=True) if is_wanted(e)]
             judged.extend(report for _, report in pairs)
             newest.extend(report for e, report in pairs if e is history[-1])
-            return [with_verdict(e, report) for e, report in pairs], state
+            over.extend(find_recovered(ref, state, self.policy))
+            return [with_verdict(e, report) for e, report in pairs], with_open_end(state)
 
         judged: list[DriftReport] = []
         newest: list[DriftReport] = []
+        over: list[Recovered] = []
         await self.metrics.rejudge(ref, judge_all, self._executor.moment())
-        return judged, newest[0] if newest else None
+        return judged, newest[0] if newest else None, over[0] if over else None
 
     async def _open_alert(self, ref: ModelRef, report: DriftReport) -> None:
         alert = await self.alerts.open_or_repeat(ref, **alert_content(ref, report))

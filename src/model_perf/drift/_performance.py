@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from attrs import evolve
 
-from model_perf.drift._checks import as_report, check_metric
+from model_perf.drift._checks import as_report, check_metric, is_half_way
 from model_perf.drift._reading import Reading, read_metrics
 from model_perf.drift._report import DriftReport
-from model_perf.drift._state import EMPTY, MetricState, PerformanceState, restart_chart
+from model_perf.drift._state import EMPTY, MetricState, PerformanceState, restart_chart, restarted_charts
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Evaluation
 
@@ -51,6 +51,10 @@ def judge_performance(
     degradations of any size: with the tails of a t of 5 degrees it is 100, before `min_degradation` filters.
     A degradation that sets in right after a short baseline is partly taken for its spread and found later.
 
+    After a critical verdict the state counts good evaluations: `ok`, with every loss nearer to its baseline than to
+    what would be critical. After `recover_after` in a row the alarm is over and the charts restart; each alarm within
+    `flap_days` of a recovery doubles that number, up to 8 times.
+
     References
     ----------
     [1] Hawkins, D. M. & Olwell, D. H. (1998). Cumulative Sum Charts and Charting for Quality Improvement, ch. 7.
@@ -68,7 +72,10 @@ def judge_performance(
     report = as_report(evaluation, policy, checks, notes)
     if not counts:
         return report, state
-    return report, _advance(state, evaluation, policy, readings, is_flagged=report.verdict == "critical")
+    state = _advance(state, evaluation, policy, readings, is_flagged=report.verdict == "critical")
+    if report.verdict == "critical" or state.recovery.is_open:
+        state = _followed(state, report, readings, policy)
+    return report, state
 
 
 def replay(
@@ -154,7 +161,37 @@ def _advance(
         last_end=evaluation.evaluation_end,
         restarted_after=state.restarted_after,
         metrics=metrics,
+        recovery=state.recovery,
     )
+
+
+def _followed(
+    state: PerformanceState, report: DriftReport, readings: Sequence[Reading], policy: MonitoringPolicy
+) -> PerformanceState:
+    """The way from an alarm to its end, at which the charts restart: they would stay high for weeks.
+
+    What is unknown counts neither way.
+    """
+    assert state.last_end is not None
+    recovery = state.recovery
+    if report.verdict == "critical":
+        names = [check.metric for check in report.metrics if check.verdict == "critical"]
+        return evolve(state, recovery=recovery.alarmed(names, state.last_end, policy))
+    if report.verdict not in ("ok", "warning"):
+        return state
+    recovery = recovery.counted(is_good=_is_good(report, readings, recovery.names, policy))
+    if not recovery.is_over(policy):
+        return evolve(state, recovery=recovery)
+    is_charted = bool(recovery.names) or any(each.is_charted_out for each in readings)
+    metrics = restarted_charts(state.metrics) if is_charted else state.metrics
+    return evolve(state, metrics=metrics, recovery=recovery.ended(state.last_end))
+
+
+def _is_good(report: DriftReport, readings: Sequence[Reading], names: Sequence[str], policy: MonitoringPolicy) -> bool:
+    """Ok, of all metrics that were critical, and none of them merely below its limit."""
+    if report.verdict != "ok" or not {each.definition.name for each in readings}.issuperset(names):
+        return False
+    return all(is_half_way(each, policy, len(readings)) for each in readings)
 
 
 def _learnt(reading: Reading, evaluation: Evaluation, policy: MonitoringPolicy, *, is_flagged: bool) -> MetricState:

@@ -21,6 +21,14 @@ class StoredState:
 
 
 @frozen(kw_only=True)
+class Recovered:
+    """An alert that is over: it is resolved if it is open."""
+
+    fingerprint: str
+    notes: str
+
+
+@frozen(kw_only=True)
 class Judgement:
     """An evaluation with its verdict, and all that is written together with it."""
 
@@ -28,6 +36,7 @@ class Judgement:
     state: Mapping[str, object]
     alerts: Sequence[Mapping[str, object]] = ()
     runs: Sequence[Mapping[str, object]] = ()
+    recovered: Recovered | None = None
 
 
 @frozen(kw_only=True)
@@ -35,8 +44,9 @@ class StoredEvaluation:
     """What a `record` left behind; ``is_new`` is false for a repeated call."""
 
     evaluation: Evaluation
-    alert: Alert | None
-    training_run: TrainingRun | None
+    alert: Alert | None = None
+    training_run: TrainingRun | None = None
+    recovered: Alert | None = None
     is_new: bool
 
 

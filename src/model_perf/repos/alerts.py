@@ -24,6 +24,7 @@ from model_perf.records import (
     new_id,
 )
 from model_perf.repos._executor import Executor
+from model_perf.repos._judged import Recovered
 from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_rank, parse_timestamp, read_cursor
 from model_perf.repos._rows import read_alert, read_alert_event
 from model_perf.sql import add_filters, load_queries
@@ -121,6 +122,12 @@ class AlertRepo:
             self._executor.moment(now),
         )
         return read_alert(row) if row is not None else await self._refuse("resolve", number)
+
+    async def recover(self, over: Recovered, *, now: datetime | None = None) -> Alert | None:
+        """Resolve the open alert of a condition that is over; None where there is none."""
+        args = (over.fingerprint, over.notes, self._executor.moment(now))
+        row = await self._executor.fetchrow(self._queries["recover"], *args)
+        return None if row is None else read_alert(row)
 
     async def fetch(self, alert_id: UUID | str) -> Alert:
         """The alert of that id; `NotFoundError` where there is none."""

@@ -336,6 +336,11 @@ class MetricsRepo:
                 self._queries["record_with_alerts"],
                 *(*args, check.to_json_array(judgement.alerts), check.to_json_array(judgement.runs)),
             )
+        elif judgement.recovered is not None:
+            over = judgement.recovered
+            row = await connection.fetchrow(
+                self._queries["record_with_recovery"], *(*args, over.fingerprint, over.notes)
+            )
         else:
             row = await connection.fetchrow(self._queries["record"], *args)
         assert row is not None
@@ -343,6 +348,7 @@ class MetricsRepo:
             return StoredEvaluation(
                 evaluation=judgement.evaluation,
                 alert=None if row["alert"] is None else read_alert(json_row(row["alert"])),
+                recovered=None if row["recovered"] is None else read_alert(json_row(row["recovered"])),
                 training_run=None if row["run"] is None else read_training_run(json_row(row["run"])),
                 is_new=True,
             )
@@ -354,7 +360,7 @@ class MetricsRepo:
                 f"evaluation {evaluation.id} is stored with other values; a corrected evaluation needs a new id",
                 existing,
             )
-        return StoredEvaluation(evaluation=existing, alert=None, training_run=None, is_new=False)
+        return StoredEvaluation(evaluation=existing, is_new=False)
 
     async def _read_repeat(self, connection: Connection, evaluation: Evaluation) -> Evaluation:
         key = (*_key(evaluation.ref), evaluation.evaluation_date, evaluation.id)

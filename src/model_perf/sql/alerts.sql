@@ -50,6 +50,14 @@ SET is_resolved = true, resolved_timestamp = $5, resolution = $2, resolved_by = 
 WHERE a.id = $1 AND NOT a.is_resolved
 RETURNING {columns}
 
+-- name: recover
+-- $1 fingerprint, $2 notes, $3 now: the open alert of a condition that is over, if there is one
+UPDATE {schema}.model_alerts a
+SET is_resolved = true, resolved_timestamp = $3, resolution = 'recovered', resolved_by = 'model_perf',
+    resolution_notes = $2
+WHERE a.fingerprint = $1 AND NOT a.is_resolved
+RETURNING {columns}
+
 -- name: fetch
 -- $1 id
 SELECT {columns} FROM {schema}.model_alerts a WHERE a.id = $1

@@ -80,7 +80,20 @@ WITH old AS (
 -- $1 to $28 as in record_with_alerts; for verdicts that nothing follows from, which is nearly all: the plan of the
 -- other opens every index of two more tables
 {write_evaluation}
-SELECT (SELECT same FROM old) AS same, (SELECT true FROM ins) AS inserted, NULL AS alert, NULL AS run
+SELECT (SELECT same FROM old) AS same, (SELECT true FROM ins) AS inserted, NULL AS alert, NULL AS recovered, NULL AS run
+
+-- name: record_with_recovery
+-- $1 to $28 as in record_with_alerts, $29 fingerprint of the alert that is over, if it is open, $30 why
+{write_evaluation}, over AS (
+    UPDATE {schema}.model_alerts a
+    SET is_resolved = true, resolved_timestamp = $25, resolution = 'recovered', resolved_by = 'model_perf',
+        resolution_notes = $30
+    FROM ins
+    WHERE a.fingerprint = $29 AND NOT a.is_resolved
+    RETURNING a.*
+)
+SELECT (SELECT same FROM old) AS same, (SELECT true FROM ins) AS inserted, NULL AS alert,
+    (SELECT row_to_json(over)::text FROM over) AS recovered, NULL AS run
 
 -- name: record_with_alerts
 -- $1 model_id, $2 model_version, $3 machine_id, $4 evaluation_date, $5 id, $6 model_type, $7 evaluation_start,
@@ -130,6 +143,7 @@ SELECT (SELECT same FROM old) AS same, (SELECT true FROM ins) AS inserted, NULL 
 SELECT (SELECT same FROM old) AS same,
     (SELECT true FROM ins) AS inserted,
     (SELECT row_to_json(alert)::text FROM alert) AS alert,
+    NULL AS recovered,
     (SELECT row_to_json(run)::text FROM run) AS run
 
 -- name: update_state
