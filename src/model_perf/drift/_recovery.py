@@ -47,7 +47,7 @@ class Recovery:
 
     def alarmed(self, names: Iterable[str], at: datetime, policy: MonitoringPolicy) -> Recovery:
         """After an alarm *at* a time, raised by *names*; whatever was good before does not count."""
-        known = tuple(dict.fromkeys((*self.names, *names)))[:MOST_NAMES]
+        known = tuple(dict.fromkeys((*(self.names if self.is_open else ()), *names)))[:MOST_NAMES]
         if self.is_open:
             return evolve(self, n_good=0, names=known)
         flaps = self.recovered_at is not None and (at - self.recovered_at) / _DAY <= policy.flap_days

@@ -14,6 +14,7 @@ from model_perf import _validation as check
 from model_perf.errors import ConflictError, NotFoundError
 from model_perf.records import ModelRef, as_ref
 from model_perf.repos._executor import Executor
+from model_perf.repos._judged import Recovered
 from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_timestamp, read_cursor
 from model_perf.repos._rows import json_object
 from model_perf.sql import load_queries
@@ -56,6 +57,7 @@ class NewReport:
     report: Mapping[str, object]
     state: Mapping[str, object]
     alerts: tuple[Mapping[str, object], ...] = ()
+    recovered: Recovered | None = None
 
 
 @frozen(kw_only=True)
@@ -153,11 +155,13 @@ class DriftRepo:
             alarm = _read_alarm(row)
             new = decide(alarm)
             args = (*_key(ref), segment, report_id, ref.model_type, *_report_args(new), who, now)
-            written = await connection.fetchrow(
-                self._queries["record_report"],
-                *(*args, detector(segment), alarm.version, check.to_json(new.state)),
-                check.to_json_array(new.alerts),
-            )
+            args = (*args, detector(segment), alarm.version, check.to_json(new.state))
+            if new.recovered is not None:
+                query, over = self._queries["record_report_with_recovery"], new.recovered
+                written = await connection.fetchrow(query, *args, over.fingerprint, over.notes)
+            else:
+                query = self._queries["record_report"]
+                written = await connection.fetchrow(query, *args, check.to_json_array(new.alerts))
             assert written is not None
             if not (written["inserted"] or written["is_there"]):
                 return None
