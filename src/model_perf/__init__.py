@@ -36,6 +36,8 @@ from model_perf.records import (
 from model_perf.repos import FleetEntry, Page, Point, RecordedBatch, SlotVersion
 from model_perf.results import (
     ABTestResult,
+    ChecksReport,
+    CheckStep,
     ImportReport,
     RecordedEvaluation,
     RejectedRow,
@@ -69,6 +71,8 @@ __all__ = [
     "Aggregates",
     "Alert",
     "AlertEvent",
+    "CheckStep",
+    "ChecksReport",
     "ColumnCheck",
     "ColumnDrift",
     "ConflictError",

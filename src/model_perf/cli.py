@@ -1,15 +1,17 @@
-"""The command ``model-perf``: migrate, status, import, demo."""
+"""The command ``model-perf``: migrate, status, import, run-checks, demo."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from model_perf import (
+    ChecksReport,
     ImportReport,
     ModelPerfError,
     ModelPerformanceTracker,
@@ -44,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_migrate(commands)
     _add_status(commands)
     _add_import(commands)
+    _add_run_checks(commands)
     _add_demo(commands)
     return parser
 
@@ -76,6 +79,13 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--time-zone", default="UTC", metavar="ZONE", help="of timestamps that have none (default: UTC)"
     )
     command.set_defaults(run=_import)
+
+
+def _add_run_checks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("run-checks", help="do what is due, as from cron; exit 1 if a step failed")
+    _add_connection(command)
+    command.add_argument("--json", action="store_true", help="print the report as one JSON object")
+    command.set_defaults(run=_run_checks)
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -121,6 +131,12 @@ def _import(args: argparse.Namespace) -> int:
     return 1 if report.rejected else 0
 
 
+def _run_checks(args: argparse.Namespace) -> int:
+    report = asyncio.run(_with_tracker(args, ModelPerformanceTracker.run_checks))
+    print(json.dumps(report.to_dict()) if args.json else _describe_checks(report))
+    return 0 if report.is_ok else 1
+
+
 def _demo(args: argparse.Namespace) -> int:
     from model_perf.demo import run
 
@@ -153,6 +169,16 @@ def _describe_import(report: ImportReport) -> str:
         lines.append(f"replaced  {', '.join(report.replaced)}")
     if report.dry_run:
         lines.append("dry run: nothing was kept")
+    return "\n".join(lines)
+
+
+def _describe_checks(report: ChecksReport) -> str:
+    lines = []
+    for step in report.steps:
+        found = getattr(report, step.name)
+        n = "unknown" if found is None else found if isinstance(found, int) else len(found)
+        lines.append(f"{step.name:18}{n:>8}{step.duration_s:9.2f} s")
+        lines += [f"  failed: {error}" for error in step.errors]
     return "\n".join(lines)
 
 

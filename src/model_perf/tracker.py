@@ -67,6 +67,7 @@ from model_perf.repos._batch import ColumnMapping, from_columns, from_records
 from model_perf.repos._executor import Executor, PoolSource, utc_now
 from model_perf.repos._judged import Judgement, Recovered, StoredState
 from model_perf.results import (
+    ChecksReport,
     ImportReport,
     RecordedEvaluation,
     RetrainingTrigger,
@@ -79,6 +80,7 @@ from model_perf.sql.migrate import check as check_schema
 
 if TYPE_CHECKING:
     from model_perf._experiments import Observations
+
 
 class TrackerOptions(TypedDict, total=False):
     """What the constructor takes beside the pool."""
@@ -674,6 +676,26 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
         """
         comment = _inbox.one_of(note, notes)
         return await _inbox.resolve(self._executor, alert_id, resolution=resolution, by=by, notes=comment)
+
+    async def run_checks(self) -> ChecksReport:
+        """Do what is due over the whole fleet: once a minute or once an hour, from a cron job or the host's scheduler.
+
+        Ends runs without a worker, opens and resolves the alerts of failed runs and of models that nobody evaluates any
+        more, concludes A/B tests past their end, and resolves alerts that a new version has answered. Many processes
+        may do it at once: what is due is done once. A step that fails is told in the report, and keeps no other.
+        """
+        from model_perf._checks import Checks
+
+        return await Checks(self, self._executor).run()
+
+    async def resolve_retrained(self, run_id: UUID | str | None = None) -> tuple[Alert, ...]:
+        """Resolve the alerts of performance and data that a completed run answers: *run_id*, or any.
+
+        The version it made is newer than theirs. Where it started an A/B test, they wait until its version has won.
+        """
+        from model_perf._checks import Checks
+
+        return await Checks(self, self._executor).resolve_retrained(run_id)
 
     async def import_earlier(
         self,

@@ -21,7 +21,7 @@ from model_perf.errors import InvalidInputError
 from model_perf.repos._bulk import _STAGED_AS_ARRAYS, _STAGED_AS_TABLE
 from model_perf.sql import add_filters, load_migrations, load_queries, quote_schema
 
-STEMS = ("metrics", "training", "ab_tests", "alerts", "drift", "earlier")
+STEMS = ("metrics", "training", "ab_tests", "alerts", "drift", "checks", "earlier")
 NAMES = [(stem, name) for stem in STEMS for name in load_queries(stem, "model_perf")]
 REPOS = Path(model_perf.__file__).parent / "repos"
 USERS = {stem: [REPOS / f"{stem}.py"] for stem in STEMS} | {
@@ -36,6 +36,7 @@ FILTERS = {
     ("training", "list_runs"): ("r__model_type", "r__machine_id"),
     ("ab_tests", "list_active"): ("t__model_type", "t__machine_id"),
     ("ab_tests", "list_tests"): ("t__model_type", "t__machine_id"),
+    ("checks", "list_retrained"): ("c__id",),
     ("alerts", "list_active"): ("a__machine_id", "a__model_type", "a__severity"),
     ("alerts", "list_awake"): ("a__machine_id", "a__model_type", "a__severity"),
     ("alerts", "list_alerts"): ("a__machine_id", "a__model_type", "a__alert_type"),

@@ -230,3 +230,5 @@ RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog,
 $model_perf$;
 COMMENT ON FUNCTION {schema}.model_automation_decide IS
     'What becomes of a training run that the policy wishes for in a slot: the auto_action of its alert';
+
+CREATE INDEX model_ab_tests_of_run ON {schema}.model_ab_tests (training_run_id) WHERE training_run_id IS NOT NULL;
