@@ -20,7 +20,7 @@ from model_perf.errors import (
     StorageError,
     TooFewObservationsError,
 )
-from model_perf.policy import MetricDefinition, MonitoringPolicy
+from model_perf.policy import AutomationPolicy, AutomationRule, MetricDefinition, MonitoringPolicy
 from model_perf.records import (
     NO_MACHINE,
     ABTest,
@@ -71,6 +71,8 @@ __all__ = [
     "Aggregates",
     "Alert",
     "AlertEvent",
+    "AutomationPolicy",
+    "AutomationRule",
     "CheckStep",
     "ChecksReport",
     "ColumnCheck",

@@ -9,7 +9,7 @@ from uuid import UUID
 from attrs import evolve, frozen
 
 from model_perf import _validation as check
-from model_perf._judging import DATA_ALERT
+from model_perf._judging import DATA_ALERT, find_wish
 from model_perf.drift import DataDriftReport, DatasetProfile, DriftAlarm, DriftReport, advance_alarm
 from model_perf.drift._alarm import watch_recovery
 from model_perf.errors import ConflictError, InvalidInputError
@@ -100,6 +100,7 @@ def decide(
         report=said,
         state=after.to_dict(),
         alerts=alerts,
+        wishes=tuple(each for row in alerts if (each := _wish(row, ref, policy)) is not None),
         recovered=_recovered(ref, segment, after, policy) if is_over else None,
     )
 
@@ -115,6 +116,11 @@ def _span(alarm: DriftAlarm, window: Window) -> tuple[datetime, datetime] | None
 def _recovered(ref: ModelRef, segment: str, after: DriftAlarm, policy: MonitoringPolicy) -> Recovered:
     notes = f"{after.recovery.needed(policy)} good windows in a row"
     return Recovered(fingerprint=data_fingerprint(ref, segment), notes=notes)
+
+
+def _wish(alert: Mapping[str, object], ref: ModelRef, policy: MonitoringPolicy) -> Mapping[str, object] | None:
+    number, reason = str(alert["fingerprint"]), str(alert["alert_message"])
+    return find_wish(DATA_ALERT, str(alert["severity"]), ref, number, reason, policy)
 
 
 def _alert(report: DataDriftReport, said: Mapping[str, object], ref: ModelRef, segment: str) -> dict[str, object]:

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from model_perf.drift import DriftReport, PerformanceState, judge_performance, replay, restart_chart
 from model_perf.policy import MonitoringPolicy
-from model_perf.records import Evaluation, ModelRef, new_id
+from model_perf.records import SEVERITIES, Evaluation, ModelRef, new_id
 from model_perf.repos._judged import Judgement, Recovered, StoredState
 from model_perf.repos.alerts import fingerprint
 
@@ -25,7 +25,7 @@ def judge_evaluation(
     state = PerformanceState.from_dict(stored.state) if stored.version else PerformanceState()
     report, after = judge_performance(state, evaluation, policy, training_data_end=stored.training_data_end)
     assert evaluation.created_at is not None
-    is_critical, retrains = report.verdict == "critical", report.verdict in policy.retrain_on
+    is_critical = report.verdict == "critical"
     if is_critical and not after.recovery.is_open:  # late, or of training data: it opens an alert all the same
         after = evolve(after, recovery=after.recovery.alarmed((), evaluation.evaluation_end, policy))
     is_over = state.recovery.is_open and not after.recovery.is_open
@@ -34,7 +34,7 @@ def judge_evaluation(
         state=after.to_dict(),
         recovered=_recovered(evaluation.ref, state, policy) if is_over else None,
         alerts=[_alert_row(evaluation.ref, report, evaluation.created_at)] if is_critical else (),
-        runs=[_run_row(report, policy)] if retrains else (),
+        wishes=find_wishes(evaluation.ref, report, policy) if is_critical else (),
     )
 
 
@@ -108,11 +108,41 @@ def _alert_row(ref: ModelRef, report: DriftReport, now: datetime) -> dict[str, o
     }
 
 
-def _run_row(report: DriftReport, policy: MonitoringPolicy) -> dict[str, object]:
+def find_wishes(ref: ModelRef, report: DriftReport, policy: MonitoringPolicy) -> list[Mapping[str, object]]:
+    """The training run that the policy wishes for after a critical verdict: one or none."""
+    number = fingerprint(PERFORMANCE_ALERT, ref)
+    wish = find_wish(PERFORMANCE_ALERT, "critical", ref, number, report.recommendation, policy)
+    if wish is None and report.verdict in policy.retrain_on:
+        wish = _wish("degradation", "critical", number, report.recommendation, policy)
+    return [] if wish is None else [wish]
+
+
+def find_wish(
+    alert_type: str, severity: str, ref: ModelRef, number: str, reason: str, policy: MonitoringPolicy
+) -> dict[str, object] | None:
+    """The run that a rule of the policy wishes for, with its limits; whether it may be is decided where it is written.
+
+    Parameters
+    ----------
+    number : str
+        The alert's fingerprint.
+    """
+    automation = policy.automation
+    rule = automation.rule_for(alert_type, severity, ref.model_type)
+    if rule is None or not rule.retrain:
+        return None
+    trigger = "degradation" if alert_type == PERFORMANCE_ALERT else "drift"
+    limits = {"cooldown_s": automation.cooldown_s, "max_per_day": automation.max_per_day}
+    wish = _wish(trigger, severity, number, reason, policy) | limits | {"dry_run": automation.dry_run}
+    return wish | {"start_ab_test": True} if rule.start_ab_test else wish
+
+
+def _wish(trigger_type: str, severity: str, number: str, reason: str, policy: MonitoringPolicy) -> dict[str, object]:
     return {
         "id": str(new_id()),
-        "trigger_type": "degradation",
-        "triggered_by": "policy",
-        "reason": report.recommendation,
+        "fingerprint": number,
+        "severity_rank": SEVERITIES.index(severity) + 1,
+        "trigger_type": trigger_type,
+        "reason": reason,
         "max_attempts": policy.max_attempts,
     }

@@ -26,6 +26,7 @@ from model_perf._facade.shared import THREAD_POINTS
 from model_perf._judging import (
     alert_content,
     find_recovered,
+    find_wishes,
     judge_evaluation,
     replay_stored,
     with_open_end,
@@ -779,17 +780,9 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
 
     async def _open_alert(self, ref: ModelRef, report: DriftReport) -> None:
         alert = await self.alerts.open_or_repeat(ref, **alert_content(ref, report))
-        if alert.occurrences == 1 and report.verdict in self.policy.retrain_on:
-            await self.training.open_run(
-                model_type=ref.model_type,
-                machine_id=ref.machine_id,
-                model_id=ref.model_id,
-                model_version=ref.model_version,
-                trigger_type="degradation",
-                triggered_by="policy",
-                reason=report.recommendation,
-                max_attempts=self.policy.max_attempts,
-            )
+        if alert.occurrences == 1:
+            for wish in find_wishes(ref, report, self.policy):
+                await self.alerts.act(alert, wish)
 
     def _period(self, since: datetime | None, until: datetime | None, days: float) -> tuple[datetime, datetime]:
         end = self._executor.moment() if until is None else check.as_timestamp(until, "until")

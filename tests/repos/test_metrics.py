@@ -44,12 +44,13 @@ def judged(evaluation: Evaluation, *, n: int = 0, alert: bool = False, run: bool
         "threshold_value": 5e-324,
         "baseline_metric_value": None,
     }
-    run_row = {"id": str(new_id()), "trigger_type": "degradation", "triggered_by": "policy", "reason": "r"}
+    wish = {"id": str(new_id()), "trigger_type": "degradation", "reason": "r", "max_attempts": 3}
+    wish |= {"fingerprint": fingerprint("x", ref), "severity_rank": 3}
     return Judgement(
         evaluation=evolve(evaluation, verdict="critical", drift_detected=True, drift_score=0.1 + 0.2, created_at=NOW),
         state={"n": n},
         alerts=[alert_row] if alert else (),
-        runs=[run_row | {"max_attempts": 3}] if run else (),
+        wishes=[wish] if run else (),
     )
 
 

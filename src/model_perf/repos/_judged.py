@@ -30,12 +30,15 @@ class Recovered:
 
 @frozen(kw_only=True)
 class Judgement:
-    """An evaluation with its verdict, and all that is written together with it."""
+    """An evaluation with its verdict, and all that is written together with it.
+
+    ``wishes`` are training runs that the policy wishes for: one at most, and none without an alert.
+    """
 
     evaluation: Evaluation
     state: Mapping[str, object]
     alerts: Sequence[Mapping[str, object]] = ()
-    runs: Sequence[Mapping[str, object]] = ()
+    wishes: Sequence[Mapping[str, object]] = ()
     recovered: Recovered | None = None
 
 

@@ -28,6 +28,7 @@ from model_perf.repos._judged import Recovered
 from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_rank, parse_timestamp, read_cursor
 from model_perf.repos._rows import read_alert, read_alert_event
 from model_perf.sql import add_filters, load_queries
+from model_perf.sql._connection import Connection, Row
 
 
 class AlertRepo:
@@ -36,6 +37,7 @@ class AlertRepo:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._queries = load_queries("alerts", executor.schema)
+        self._fail_expired = load_queries("training", executor.schema)["fail_expired"]
 
     async def open_or_repeat(
         self,
@@ -128,6 +130,17 @@ class AlertRepo:
         args = (over.fingerprint, over.notes, self._executor.moment(now))
         row = await self._executor.fetchrow(self._queries["recover"], *args)
         return None if row is None else read_alert(row)
+
+    async def act(self, alert: Alert, wish: Mapping[str, object], *, now: datetime | None = None) -> Alert:
+        """Decide about a training run that the policy wishes for, and write the outcome and its reason on the alert."""
+        moment, text = self._executor.moment(now), check.to_json(wish)
+
+        async def end_expired_and_act(connection: Connection) -> Row | None:
+            await connection.execute(self._fail_expired, moment)
+            return await connection.fetchrow(self._queries["act"], alert.id, moment, text)
+
+        row = await self._executor.run(end_expired_and_act)
+        return alert if row is None else read_alert(row)
 
     async def fetch(self, alert_id: UUID | str) -> Alert:
         """The alert of that id; `NotFoundError` where there is none."""

@@ -46,7 +46,7 @@ class StoredAlarm:
 
 @frozen(kw_only=True)
 class NewReport:
-    """What is written for one window; ``alerts`` are objects, usually none."""
+    """What is written for one window; ``alerts`` and ``wishes`` (for training runs) are objects, usually none."""
 
     reference_id: UUID
     window_start: datetime | None
@@ -57,6 +57,7 @@ class NewReport:
     report: Mapping[str, object]
     state: Mapping[str, object]
     alerts: tuple[Mapping[str, object], ...] = ()
+    wishes: tuple[Mapping[str, object], ...] = ()
     recovered: Recovered | None = None
 
 
@@ -96,6 +97,7 @@ class DriftRepo:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._queries = load_queries("drift", executor.schema)
+        self._fail_expired = load_queries("training", executor.schema)["fail_expired"]
 
     async def set_reference(
         self,
@@ -161,7 +163,10 @@ class DriftRepo:
                 written = await connection.fetchrow(query, *args, over.fingerprint, over.notes)
             else:
                 query = self._queries["record_report"]
-                written = await connection.fetchrow(query, *args, check.to_json_array(new.alerts))
+                if new.wishes:
+                    await connection.execute(self._fail_expired, now)
+                follow = check.to_json_array(new.alerts), check.to_json_array(new.wishes)
+                written = await connection.fetchrow(query, *args, *follow)
             assert written is not None
             if not (written["inserted"] or written["is_there"]):
                 return None

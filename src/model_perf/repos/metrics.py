@@ -328,13 +328,13 @@ class MetricsRepo:
         stored = _read_state(await connection.fetchrow(self._queries["fetch_state"], *_key(ref)), ref)
         judgement = judge(stored)
         args = _record_args(judgement, stored.version)
-        if judgement.runs:
+        if judgement.wishes:
             # A run whose worker was lost in its last attempt would be taken for one under way.
             await connection.execute(self._fail_expired, judgement.evaluation.created_at)
-        if judgement.alerts or judgement.runs:
+        if judgement.alerts:
             row = await connection.fetchrow(
                 self._queries["record_with_alerts"],
-                *(*args, check.to_json_array(judgement.alerts), check.to_json_array(judgement.runs)),
+                *(*args, check.to_json_array(judgement.alerts), check.to_json_array(judgement.wishes)),
             )
         elif judgement.recovered is not None:
             over = judgement.recovered

@@ -102,3 +102,34 @@ FROM {schema}.model_alerts a
 WHERE a.is_resolved AND a.resolved_timestamp >= $1
 GROUP BY a.alert_type
 ORDER BY a.alert_type
+
+-- name: act
+-- $1 alert id, $2 now, $3 the training run that the policy wishes for: decided, opened, and written on the alert
+WITH wish AS (
+    SELECT o.machine_id, o.model_type, o.model_id, o.model_version, n.wish,
+        {schema}.model_automation_decide(o.machine_id, o.model_type, $2, n.wish) AS action
+    FROM {schema}.model_alerts o CROSS JOIN (VALUES ($3::text::jsonb)) AS n (wish)
+    WHERE o.id = $1
+), run AS (
+    INSERT INTO {schema}.model_training_history AS r
+        (id, model_type, machine_id, model_id, model_version, training_status, trigger_type, triggered_by, reason,
+         max_attempts, run_after, created_at, alert_id)
+    SELECT (w.wish ->> 'id')::uuid, w.model_type, w.machine_id, w.model_id, w.model_version, 'pending',
+        w.wish ->> 'trigger_type', 'policy', w.wish ->> 'reason', (w.wish ->> 'max_attempts')::integer, $2, $2, $1
+    FROM wish w
+    WHERE w.action ->> 'outcome' = 'requested'
+    ON CONFLICT (machine_id, model_type) WHERE training_status IN ('pending', 'running') DO UPDATE
+    SET id = r.id
+    RETURNING r.id
+), act AS (
+    SELECT CASE WHEN run.id <> (w.wish ->> 'id')::uuid
+        THEN w.action || jsonb_build_object(
+            'outcome', 'skipped', 'reason', 'skipped: a run is open already', 'run_id', run.id)
+        ELSE w.action END AS action
+    FROM wish w LEFT JOIN run ON true
+)
+UPDATE {schema}.model_alerts a
+SET auto_action = act.action, auto_action_taken = a.auto_action_taken OR act.action ->> 'outcome' = 'requested'
+FROM act
+WHERE a.id = $1
+RETURNING {columns}

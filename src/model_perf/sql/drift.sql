@@ -67,16 +67,45 @@ WITH old AS (
 -- $1 model_id, $2 model_version, $3 machine_id, $4 segment, $5 id, $6 model_type, $7 reference_id, $8 window_start,
 -- $9 window_end, $10 verdict, $11 drift_detected, $12 pvalue, $13 n_reference, $14 n_current, $15 n_columns,
 -- $16 n_drifted, $17 alarm_value, $18 alarm_limit, $19 report, $20 created_by, $21 now, $22 detector,
--- $23 version of the alarm that was read, $24 new state, $25 alerts (an array of objects, usually empty)
+-- $23 version of the alarm that was read, $24 new state, $25 alerts, $26 training runs that the policy wishes for
+-- (arrays of objects, usually empty)
 -- One row: is_there = a report of that id was there; inserted = this call wrote it. Neither: another writer came first.
-{write_report}, alert AS (
+{write_report}, wish AS (
+    -- As after an evaluation.
+    SELECT n.wish, coalesce(o.id, a.id) AS alert_id, {schema}.model_automation_decide($3, $6, $21, n.wish) AS action
+    FROM ins CROSS JOIN jsonb_array_elements($26::text::jsonb) AS n (wish)
+    CROSS JOIN jsonb_to_recordset($25::text::jsonb) AS a (id uuid)
+    LEFT JOIN {schema}.model_alerts o ON o.fingerprint = n.wish ->> 'fingerprint' AND NOT o.is_resolved
+    WHERE (o.auto_action ->> 'retry_at')::timestamptz <= $21
+        OR (o.auto_action = jsonb_build_object() AND o.severity_rank < (n.wish ->> 'severity_rank')::integer)
+        OR o.id IS NULL
+), run AS (
+    INSERT INTO {schema}.model_training_history AS r
+        (id, model_type, machine_id, model_id, model_version, training_status, trigger_type, triggered_by, reason,
+         max_attempts, run_after, created_at, alert_id)
+    SELECT (w.wish ->> 'id')::uuid, $6, $3, $1, $2, 'pending', w.wish ->> 'trigger_type', 'policy',
+        w.wish ->> 'reason', (w.wish ->> 'max_attempts')::integer, $21, $21, w.alert_id
+    FROM wish w
+    WHERE w.action ->> 'outcome' = 'requested'
+    ON CONFLICT (machine_id, model_type) WHERE training_status IN ('pending', 'running') DO UPDATE
+    SET id = r.id
+    RETURNING r.*
+), act AS (
+    SELECT CASE WHEN run.id <> (w.wish ->> 'id')::uuid
+        THEN w.action || jsonb_build_object(
+            'outcome', 'skipped', 'reason', 'skipped: a run is open already', 'run_id', run.id)
+        ELSE w.action END AS action
+    FROM wish w LEFT JOIN run ON true
+), alert AS (
     INSERT INTO {schema}.model_alerts AS a
         (id, alert_type, severity, model_type, machine_id, model_id, model_version, fingerprint, alert_message,
-         alert_timestamp, last_seen_at, alert_details, current_metric_value, threshold_value)
+         alert_timestamp, last_seen_at, alert_details, current_metric_value, threshold_value, auto_action,
+         auto_action_taken)
     SELECT n.id, n.alert_type, n.severity, $6, $3, $1, $2, n.fingerprint, n.alert_message, $21, $21, n.alert_details,
-        $17, $18
+        $17, $18, coalesce(act.action, jsonb_build_object()), coalesce(act.action ->> 'outcome' = 'requested', false)
     FROM ins CROSS JOIN jsonb_to_recordset($25::text::jsonb) AS n (
         id uuid, alert_type text, severity text, fingerprint text, alert_message text, alert_details jsonb)
+    LEFT JOIN act ON true
     ON CONFLICT (fingerprint) WHERE NOT is_resolved DO UPDATE
     SET occurrences = a.occurrences + 1,
         last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at),
@@ -85,7 +114,10 @@ WITH old AS (
         alert_message = excluded.alert_message,
         alert_details = excluded.alert_details,
         current_metric_value = excluded.current_metric_value,
-        threshold_value = excluded.threshold_value
+        threshold_value = excluded.threshold_value,
+        auto_action = CASE WHEN excluded.auto_action = jsonb_build_object() THEN a.auto_action
+            ELSE excluded.auto_action END,
+        auto_action_taken = a.auto_action_taken OR excluded.auto_action_taken
     RETURNING a.id
 )
 SELECT EXISTS (SELECT FROM old) AS is_there, EXISTS (SELECT FROM ins) AS inserted, (SELECT id FROM alert) AS alert_id

@@ -224,8 +224,7 @@ RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog,
         END,
         'run_id', CASE d.outcome WHEN 'requested' THEN wish ->> 'id' WHEN 'skipped' THEN d.open_run::text END,
         'retry_at', to_char(d.retry_at, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-        'start_ab_test', wish -> 'start_ab_test',
-        'channels', wish -> 'channels'))
+        'start_ab_test', wish -> 'start_ab_test'))
     FROM decided d
 $model_perf$;
 COMMENT ON FUNCTION {schema}.model_automation_decide IS
