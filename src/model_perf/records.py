@@ -373,6 +373,18 @@ class AlertEvent:
 
 
 @frozen(kw_only=True)
+class AutomationSwitch:
+    """Whether the policy may act by itself for a machine and model type, and who said so last."""
+
+    model_type: str
+    machine_id: UUID
+    is_enabled: bool
+    reason: str | None = None
+    changed_by: str | None = None
+    changed_at: datetime
+
+
+@frozen(kw_only=True)
 class FalsePositiveRate:
     """How many of the resolved alerts of one type somebody called false."""
 
@@ -415,6 +427,7 @@ __all__ = [
     "Alert",
     "AlertEvent",
     "AlertEventName",
+    "AutomationSwitch",
     "Decision",
     "Evaluation",
     "FalsePositiveRate",

@@ -45,6 +45,7 @@ from model_perf.policy import MonitoringPolicy
 from model_perf.records import (
     NO_MACHINE,
     Alert,
+    AutomationSwitch,
     Evaluation,
     Model,
     ModelRef,
@@ -677,6 +678,30 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
         """
         comment = _inbox.one_of(note, notes)
         return await _inbox.resolve(self._executor, alert_id, resolution=resolution, by=by, notes=comment)
+
+    async def set_automation(
+        self,
+        model_type: str,
+        machine_id: UUID | str | None = None,
+        *,
+        enabled: bool,
+        by: str,
+        reason: str | None = None,
+    ) -> AutomationSwitch:
+        """Let the policy act by itself for a machine and model type, or stop it, for every process from now on.
+
+        It stops `MonitoringPolicy.automation` and `retrain_on`; what somebody asks for is done all the same.
+        """
+        from model_perf.repos.automation import AutomationRepo
+
+        repo = AutomationRepo(self._executor)
+        return await repo.set_switch(model_type, machine_id, enabled=enabled, by=by, reason=reason)
+
+    async def automation(self, model_type: str, machine_id: UUID | str | None = None) -> AutomationSwitch | None:
+        """The switch that `set_automation` sets; None where nobody ever has, and the policy may act."""
+        from model_perf.repos.automation import AutomationRepo
+
+        return await AutomationRepo(self._executor).fetch_switch(model_type, machine_id)
 
     async def run_checks(self) -> ChecksReport:
         """Do what is due over the whole fleet: once a minute or once an hour, from a cron job or the host's scheduler.
