@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -208,6 +208,16 @@ async def check_days(dsn: str, schema: str, ref: ModelRef, days: Sequence[int]) 
                 window_end=START + timedelta(days=day + 1),
             )
         return len(days)
+
+
+async def run_checks(dsn: str, schema: str, times: int, now: datetime) -> list[tuple[int, int, int, int]]:
+    """Do what is due; how many alerts of failures, silences, recoveries and new versions each round was first with."""
+    async with ModelPerformanceTracker.connect(dsn, schema=schema, max_size=2, clock=lambda: now) as tracker:
+        await pass_the_gate(dsn)
+        reports = [await tracker.run_checks() for _ in range(times)]
+    assert all(report.is_ok for report in reports), [report.steps for report in reports]
+    found = [(r.failures, r.stale, r.heard_again, r.retrained) for r in reports]
+    return [tuple(len(alerts or ()) for alerts in each) for each in found]  # type: ignore[misc]
 
 
 async def trigger_retraining(dsn: str, schema: str, times: int) -> list[tuple[bool, UUID]]:

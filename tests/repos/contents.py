@@ -10,6 +10,7 @@ import asyncpg
 TABLES = (
     *("models", "model_performance_metrics", "model_drift_state", "model_training_history"),
     *("model_ab_tests", "model_alerts", "model_reference_profiles", "model_drift_reports"),
+    *("model_alert_events", "model_notifications", "model_automation"),
 )
 
 
