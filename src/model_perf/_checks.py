@@ -16,7 +16,7 @@ from model_perf.repos.checks import ChecksRepo, Retrained
 from model_perf.results import ChecksReport, CheckStep
 
 if TYPE_CHECKING:
-    from model_perf.tracker import ModelPerformanceTracker
+    from model_perf._facade.ab_tests import ABTestCalls
 
 Step = Callable[[], Awaitable[object]]
 
@@ -24,7 +24,7 @@ Step = Callable[[], Awaitable[object]]
 class Checks:
     """The steps of one call, in order: what a step does may be due by what the one before it found."""
 
-    def __init__(self, tracker: ModelPerformanceTracker, executor: Executor) -> None:
+    def __init__(self, tracker: ABTestCalls, executor: Executor) -> None:
         self._tracker = tracker
         self._executor = executor
         self._repo = ChecksRepo(executor)
