@@ -46,7 +46,7 @@ def find_recovered(ref: ModelRef, state: PerformanceState, policy: MonitoringPol
 
 def _recovered(ref: ModelRef, state: PerformanceState, policy: MonitoringPolicy) -> Recovered:
     notes = f"{state.recovery.needed(policy)} good evaluations in a row"
-    return Recovered(fingerprint=fingerprint(PERFORMANCE_ALERT, ref), notes=notes)
+    return Recovered(fingerprint=performance_fingerprint(ref), notes=notes)
 
 
 def replay_stored(
@@ -62,10 +62,16 @@ def replay_stored(
     return reports, state
 
 
-def with_open_end(state: PerformanceState) -> Mapping[str, object]:
-    """A replayed state as it is stored: an alert that a replay knows nothing of may be open."""
-    recovery = state.recovery if state.recovery.is_open else evolve(state.recovery, n_good=0)
-    return evolve(state, recovery=recovery).to_dict()
+def with_alert(state: PerformanceState, *, is_alerted: bool) -> Mapping[str, object]:
+    """A replayed state as it is stored: good evaluations are counted for an alert that the replay knows nothing of."""
+    if is_alerted and not state.recovery.is_open:
+        state = evolve(state, recovery=evolve(state.recovery, n_good=0))
+    return state.to_dict()
+
+
+def performance_fingerprint(ref: ModelRef) -> str:
+    """What makes two critical verdicts the same condition."""
+    return fingerprint(PERFORMANCE_ALERT, ref)
 
 
 def restart_charts(state: Mapping[str, object]) -> Mapping[str, object]:
@@ -103,14 +109,14 @@ def _alert_row(ref: ModelRef, report: DriftReport, now: datetime) -> dict[str, o
     content["alert_message"], content["alert_details"] = content.pop("message"), content.pop("details")
     return content | {
         "id": str(new_id()),
-        "fingerprint": fingerprint(PERFORMANCE_ALERT, ref),
+        "fingerprint": performance_fingerprint(ref),
         "alert_timestamp": now.isoformat(),
     }
 
 
 def find_wishes(ref: ModelRef, report: DriftReport, policy: MonitoringPolicy) -> list[Mapping[str, object]]:
     """The training run that the policy wishes for after a critical verdict: one or none."""
-    number = fingerprint(PERFORMANCE_ALERT, ref)
+    number = performance_fingerprint(ref)
     wish = find_wish(PERFORMANCE_ALERT, "critical", ref, number, report.recommendation, policy)
     if wish is None and report.verdict in policy.retrain_on:
         wish = _wish("degradation", "critical", number, report.recommendation, policy)

@@ -28,8 +28,9 @@ from model_perf._judging import (
     find_recovered,
     find_wishes,
     judge_evaluation,
+    performance_fingerprint,
     replay_stored,
-    with_open_end,
+    with_alert,
     with_verdict,
 )
 from model_perf._naming import name_slot
@@ -690,12 +691,12 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls):
             judged.extend(report for _, report in pairs)
             newest.extend(report for e, report in pairs if e is history[-1])
             over.extend(find_recovered(ref, state, self.policy))
-            return [with_verdict(e, report) for e, report in pairs], with_open_end(state)
+            return [with_verdict(e, report) for e, report in pairs], with_alert(state, is_alerted=stored.is_alerted)
 
         judged: list[DriftReport] = []
         newest: list[DriftReport] = []
         over: list[Recovered] = []
-        await self.metrics.rejudge(ref, judge_all, self._executor.moment())
+        await self.metrics.rejudge(ref, judge_all, self._executor.moment(), fingerprint=performance_fingerprint(ref))
         return judged, newest[0] if newest else None, over[0] if over else None
 
     async def _open_alert(self, ref: ModelRef, report: DriftReport) -> None:

@@ -60,20 +60,17 @@ def test_the_policy_says_how_many(n: int) -> None:
 
 
 def test_merely_below_the_limit_is_not_good() -> None:
-    """A value between half-way and the limit is ok and does not count; below half-way it does."""
-    learnt = noisy(40, sd=0.06)
-    reports, states = follow(make_evaluations([*learnt, 12.5]))
-    assert reports[-1].verdict == "critical"
-    # A chart that is out of its limits would move the limit; here the collapse was found by the interval.
-    chart = reports[-1].metrics[0]
-    assert chart.chart_value is not None
-    assert chart.chart_limit is not None
-    assert chart.chart_value < chart.chart_limit
-    baseline, limit = chart.baseline_value, chart.threshold_value
-    assert baseline is not None
-    assert limit is not None
-    half_way = (baseline * limit) ** 0.5  # of the logarithms
-    for value, n_good in ((half_way * 1.001, 0), (half_way * 0.999, 1)):
+    """A value between half-way and the limit is ok and ends the count; below half-way it goes on."""
+    reports, states = follow(make_evaluations([*noisy(40, sd=0.06), 12.5, 9.0]))
+    assert [report.verdict for report in reports[-2:]] == ["critical", "ok"]
+    check = reports[-1].metrics[0]
+    assert check.chart_value is not None
+    assert check.chart_limit is not None
+    assert check.chart_value < check.chart_limit / 2
+    assert check.baseline_value is not None
+    assert check.threshold_value is not None
+    half_way = (check.baseline_value * check.threshold_value) ** 0.5  # of the logarithms
+    for value, n_good in ((half_way * 1.001, 0), (half_way * 0.999, 2)):
         report, after = judge_performance(states[-1], make_evaluation(day=60, metrics={"rmse": value}), POLICY)
         assert (report.verdict, after.recovery.n_good) == ("ok", n_good)
 

@@ -348,7 +348,7 @@ async def test_rejudge_sees_the_history_in_order(metrics: MetricsRepo) -> None:
         assert stored.version == 3
         return [evolve(history[0], verdict="ok", drift_details={"x": 1.5})], {"n": 99}
 
-    await metrics.rejudge(make_ref(), judge_all, NOW)
+    await metrics.rejudge(make_ref(), judge_all, NOW, fingerprint="x")
     assert seen == [[make_evaluation(day=day).id for day in (1, 2, 3)]]
     first = await metrics.fetch_evaluation(make_ref(), seen[0][0])
     assert (first.verdict, first.drift_detected, first.drift_details) == ("ok", True, {"x": 1.5})

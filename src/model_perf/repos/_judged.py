@@ -13,11 +13,15 @@ from model_perf.records import Alert, Evaluation, Severity, TrainingRun, Trainin
 
 @frozen(kw_only=True)
 class StoredState:
-    """What the database knows of a deployment before an evaluation of it is judged."""
+    """What the database knows of a deployment before an evaluation of it is judged.
+
+    ``is_alerted``, whether its alert is open, is looked up before a replay only.
+    """
 
     version: int
     state: Mapping[str, object]
     training_data_end: datetime | None
+    is_alerted: bool = False
 
 
 @frozen(kw_only=True)

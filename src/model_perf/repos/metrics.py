@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from attrs import evolve
+
 from model_perf import _validation as check
 from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
 from model_perf.records import (
@@ -111,16 +113,20 @@ class MetricsRepo:
         ref: ModelRef,
         judge_all: Callable[[Sequence[Evaluation], StoredState], tuple[list[Evaluation], Mapping[str, object]]],
         now: datetime,
+        *,
+        fingerprint: str,
     ) -> None:
         """Replace the state of a deployment by what *judge_all* makes of its history, oldest first.
 
         *judge_all* runs in a thread and returns the evaluations whose verdicts are to be written, and the state.
+        *fingerprint* is that of the deployment's alert.
         """
 
         async def read_judge_write(connection: Connection) -> None:
             await connection.execute(self._queries["ensure_state"], *_key(ref), now)
             await connection.fetchval(self._queries["lock_state"], *_key(ref))
             stored = _read_state(await connection.fetchrow(self._queries["fetch_state"], *_key(ref)), ref)
+            stored = evolve(stored, is_alerted=await connection.fetchval(self._queries["is_alerted"], fingerprint))
             rows = await connection.fetch(self._queries["list_history"], *_key(ref))
             if not rows:
                 return

@@ -40,6 +40,10 @@ SELECT s.version FROM {schema}.model_drift_state s
 WHERE s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detector = 'performance'
 FOR UPDATE
 
+-- name: is_alerted
+-- $1 fingerprint
+SELECT EXISTS (SELECT FROM {schema}.model_alerts a WHERE a.fingerprint = $1 AND NOT a.is_resolved)
+
 -- name: write_evaluation
 WITH old AS (
     SELECT e.model_type = $6 AND e.evaluation_start = $7 AND e.evaluation_end = $8
