@@ -13,7 +13,16 @@ import pytest
 from tests.factories import START, Clock, make_evaluation, make_evaluations, make_ref
 from tests.writers import record
 
-from model_perf import Alert, ChecksReport, ModelPerformanceTracker, ModelRef, TrainingRun
+from model_perf import (
+    Alert,
+    AutomationPolicy,
+    AutomationRule,
+    ChecksReport,
+    ModelPerformanceTracker,
+    ModelRef,
+    MonitoringPolicy,
+    TrainingRun,
+)
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -366,3 +375,48 @@ async def test_in_a_hosts_transaction_it_vanishes_with_it(timed: ModelPerformanc
         assert len((await timed.bind(connection).run_checks()).failures or ()) == 1
         await transaction.rollback()
     assert len((await timed.run_checks()).failures or ()) == 1
+
+
+async def test_the_hosts_settings_change_nothing(
+    timed: ModelPerformanceTracker, clock: Clock, database: str, pool: asyncpg.Pool
+) -> None:
+    """Sessions in another zone, with other styles of dates, intervals and bytes, tell and mend the same silence."""
+    settings = {
+        "TimeZone": "Asia/Kolkata",
+        "DateStyle": "SQL, DMY",
+        "IntervalStyle": "iso_8601",
+        "bytea_output": "escape",
+        "extra_float_digits": "0",
+    }
+    await evaluate(timed, clock, range(5))
+    await timed.snooze_alert((await open_alert(timed)).id, hours=1, by="ana")
+    clock.now += 4 * DAY
+    async with asyncpg.create_pool(database, min_size=1, max_size=2, server_settings=settings) as own:
+        elsewhere = ModelPerformanceTracker(own, schema=timed.schema, clock=clock)
+        first = ids((await elsewhere.run_checks()).stale)
+        assert (await timed.run_checks()).stale == ()
+        await pool.execute(f"DELETE FROM {timed.schema}.model_alerts WHERE alert_type = 'stale_model'")
+        assert ids((await timed.run_checks()).stale) == first
+        await evaluate(timed, clock, range(9, 10))
+        assert ids((await elsewhere.run_checks()).heard_again) == first
+        assert len((await elsewhere.alerts.list_active(include_snoozed=False)).items) == 1
+        events = await elsewhere.alerts.list_events(first[0])
+        assert [each.occurred_at for each in events] == [START + 9 * DAY, START + 10 * DAY]
+
+
+async def test_the_cooldown_is_told_in_utc(timed: ModelPerformanceTracker, clock: Clock, database: str) -> None:
+    """Whatever zone the session has, and held as the same instant."""
+    settings = {"TimeZone": "Asia/Kolkata", "DateStyle": "SQL, DMY"}
+    automation = AutomationPolicy(rules=[AutomationRule(retrain=True)], cooldown_s=3600.0)
+    policy = MonitoringPolicy(automation=automation)
+    async with asyncpg.create_pool(database, min_size=1, max_size=2, server_settings=settings) as own:
+        elsewhere = ModelPerformanceTracker(own, schema=timed.schema, clock=clock, policy=policy)
+        await run_and_fail(elsewhere)
+        for one in make_evaluations([*CALM, 2.0]):
+            recorded = await record(elsewhere, one)
+        assert recorded.alert is not None
+        assert recorded.alert.auto_action["reason"] == "skipped: cooldown until 2024-01-01T01:00:00Z"
+        clock.now += HOUR - timedelta(seconds=1)
+        assert (await record(elsewhere, make_evaluation(day=15, metrics={"rmse": 2.0}))).training_run is None
+        clock.now += timedelta(seconds=1)
+        assert (await record(elsewhere, make_evaluation(day=16, metrics={"rmse": 2.0}))).training_run is not None
