@@ -100,7 +100,7 @@ def decide(
         report=said,
         state=after.to_dict(),
         alerts=alerts,
-        wishes=tuple(each for row in alerts if (each := _wish(row, ref, policy)) is not None),
+        wish=_wish(alerts[0], ref, policy) if alerts else None,
         recovered=_recovered(ref, segment, after, policy) if is_over else None,
     )
 

@@ -34,7 +34,7 @@ def judge_evaluation(
         state=after.to_dict(),
         recovered=_recovered(evaluation.ref, state, policy) if is_over else None,
         alerts=[_alert_row(evaluation.ref, report, evaluation.created_at)] if is_critical else (),
-        wishes=find_wishes(evaluation.ref, report, policy) if is_critical else (),
+        wish=find_performance_wish(evaluation.ref, report, policy) if is_critical else None,
     )
 
 
@@ -114,13 +114,13 @@ def _alert_row(ref: ModelRef, report: DriftReport, now: datetime) -> dict[str, o
     }
 
 
-def find_wishes(ref: ModelRef, report: DriftReport, policy: MonitoringPolicy) -> list[Mapping[str, object]]:
-    """The training run that the policy wishes for after a critical verdict: one or none."""
+def find_performance_wish(ref: ModelRef, report: DriftReport, policy: MonitoringPolicy) -> Mapping[str, object] | None:
+    """The training run that the policy wishes for after a critical verdict."""
     number = performance_fingerprint(ref)
     wish = find_wish(PERFORMANCE_ALERT, "critical", ref, number, report.recommendation, policy)
     if wish is None and report.verdict in policy.retrain_on:
-        wish = _wish("degradation", "critical", number, report.recommendation, policy)
-    return [] if wish is None else [wish]
+        return _wish("degradation", "critical", number, report.recommendation, policy)
+    return wish
 
 
 def find_wish(

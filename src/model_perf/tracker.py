@@ -25,8 +25,8 @@ from model_perf._facade.data_drift import DataDriftCalls
 from model_perf._facade.shared import THREAD_POINTS
 from model_perf._judging import (
     alert_content,
+    find_performance_wish,
     find_recovered,
-    find_wishes,
     judge_evaluation,
     performance_fingerprint,
     replay_stored,
@@ -701,9 +701,9 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls):
 
     async def _open_alert(self, ref: ModelRef, report: DriftReport) -> None:
         alert = await self.alerts.open_or_repeat(ref, **alert_content(ref, report))
-        if alert.occurrences == 1:
-            for wish in find_wishes(ref, report, self.policy):
-                await self.alerts.act(alert, wish)
+        wish = find_performance_wish(ref, report, self.policy)
+        if alert.occurrences == 1 and wish is not None:
+            await self.alerts.act(alert, wish)
 
     def _period(self, since: datetime | None, until: datetime | None, days: float) -> tuple[datetime, datetime]:
         end = self._executor.moment() if until is None else check.as_timestamp(until, "until")

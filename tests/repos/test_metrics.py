@@ -50,7 +50,7 @@ def judged(evaluation: Evaluation, *, n: int = 0, alert: bool = False, run: bool
         evaluation=evolve(evaluation, verdict="critical", drift_detected=True, drift_score=0.1 + 0.2, created_at=NOW),
         state={"n": n},
         alerts=[alert_row] if alert else (),
-        wishes=[wish] if run else (),
+        wish=wish if run else None,
     )
 
 

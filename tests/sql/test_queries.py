@@ -289,10 +289,30 @@ async def test_record_looks_for_a_repeat_by_the_key(seeded: asyncpg.Connection) 
     query = load_queries("metrics", "model_perf")["record_with_alerts"]
     empty = (None,) * 9  # sample_count, data_completeness and the seven metrics
     args = (*KEY, SINCE, LAST_ID, "baseline", SINCE, UNTIL, *empty, "{}", None, None, None, "{}", "ok", None, UNTIL)
-    nodes = await plan_of(seeded, query, *args, "{}", 1, "{}", "[]", "[]")
+    nodes = await plan_of(seeded, query, *args, "{}", 1, "{}", "[]", None)
     old = [n for n in nodes if n.get("Index Name") == METRICS_KEY]
     assert [n["Actual Rows"] for n in old] == [0]
     assert not scanned(nodes) & {"model_performance_metrics", "models", "model_drift_state", "model_alerts"}
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("metrics", "record"),
+        ("metrics", "record_with_alerts"),
+        ("metrics", "record_with_recovery"),
+        ("drift", "record_report"),
+        ("drift", "record_report_with_recovery"),
+        ("alerts", "act"),
+    ],
+)
+async def test_a_writing_statement_is_not_compiled(seeded: asyncpg.Connection, stem: str, name: str) -> None:
+    """Its generic plan is estimated far below `jit_above_cost`: compiling takes longer than the work."""
+    query = load_queries(stem, "model_perf")[name]
+    n = len((await seeded.prepare(query)).get_parameters())
+    await seeded.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+    plan = json.loads(await seeded.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *[None] * n))[0]["Plan"]
+    assert plan["Total Cost"] < 10_000  # of 100,000
 
 
 async def test_the_latest_evaluations_cost_a_probe_per_deployment(seeded: asyncpg.Connection) -> None:

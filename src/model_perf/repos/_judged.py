@@ -36,13 +36,13 @@ class Recovered:
 class Judgement:
     """An evaluation with its verdict, and all that is written together with it.
 
-    ``wishes`` are training runs that the policy wishes for: one at most, and none without an alert.
+    ``alerts`` are one or none; ``wish`` is the training run that the policy wishes for, not without an alert.
     """
 
     evaluation: Evaluation
     state: Mapping[str, object]
     alerts: Sequence[Mapping[str, object]] = ()
-    wishes: Sequence[Mapping[str, object]] = ()
+    wish: Mapping[str, object] | None = None
     recovered: Recovered | None = None
 
 

@@ -46,7 +46,7 @@ class StoredAlarm:
 
 @frozen(kw_only=True)
 class NewReport:
-    """What is written for one window; ``alerts`` and ``wishes`` (for training runs) are objects, usually none."""
+    """What is written for one window; ``alerts`` are usually none, and ``wish``, for a training run, too."""
 
     reference_id: UUID
     window_start: datetime | None
@@ -57,7 +57,7 @@ class NewReport:
     report: Mapping[str, object]
     state: Mapping[str, object]
     alerts: tuple[Mapping[str, object], ...] = ()
-    wishes: tuple[Mapping[str, object], ...] = ()
+    wish: Mapping[str, object] | None = None
     recovered: Recovered | None = None
 
 
@@ -163,10 +163,10 @@ class DriftRepo:
                 written = await connection.fetchrow(query, *args, over.fingerprint, over.notes)
             else:
                 query = self._queries["record_report"]
-                if new.wishes:
+                wish = None if new.wish is None else check.to_json(new.wish)
+                if wish is not None:
                     await connection.execute(self._fail_expired, now)
-                follow = check.to_json_array(new.alerts), check.to_json_array(new.wishes)
-                written = await connection.fetchrow(query, *args, *follow)
+                written = await connection.fetchrow(query, *args, check.to_json_array(new.alerts), wish)
             assert written is not None
             if not (written["inserted"] or written["is_there"]):
                 return None

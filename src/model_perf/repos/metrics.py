@@ -334,13 +334,14 @@ class MetricsRepo:
         stored = _read_state(await connection.fetchrow(self._queries["fetch_state"], *_key(ref)), ref)
         judgement = judge(stored)
         args = _record_args(judgement, stored.version)
-        if judgement.wishes:
+        if judgement.wish is not None:
             # A run whose worker was lost in its last attempt would be taken for one under way.
             await connection.execute(self._fail_expired, judgement.evaluation.created_at)
         if judgement.alerts:
+            wish = None if judgement.wish is None else check.to_json(judgement.wish)
             row = await connection.fetchrow(
                 self._queries["record_with_alerts"],
-                *(*args, check.to_json_array(judgement.alerts), check.to_json_array(judgement.wishes)),
+                *(*args, check.to_json_array(judgement.alerts), wish),
             )
         elif judgement.recovered is not None:
             over = judgement.recovered

@@ -67,14 +67,14 @@ WITH old AS (
 -- $1 model_id, $2 model_version, $3 machine_id, $4 segment, $5 id, $6 model_type, $7 reference_id, $8 window_start,
 -- $9 window_end, $10 verdict, $11 drift_detected, $12 pvalue, $13 n_reference, $14 n_current, $15 n_columns,
 -- $16 n_drifted, $17 alarm_value, $18 alarm_limit, $19 report, $20 created_by, $21 now, $22 detector,
--- $23 version of the alarm that was read, $24 new state, $25 alerts, $26 training runs that the policy wishes for
--- (arrays of objects, usually empty)
+-- $23 version of the alarm that was read, $24 new state, $25 alerts (an array of objects, usually empty), $26 the training
+-- run that the policy wishes for, if it does (an object)
 -- One row: is_there = a report of that id was there; inserted = this call wrote it. Neither: another writer came first.
 {write_report}, wish AS (
     -- As after an evaluation.
-    SELECT n.wish, coalesce(o.id, a.id) AS alert_id, {schema}.model_automation_decide($3, $6, $21, n.wish) AS action
-    FROM ins CROSS JOIN jsonb_array_elements($26::text::jsonb) AS n (wish)
-    CROSS JOIN jsonb_to_recordset($25::text::jsonb) AS a (id uuid)
+    SELECT n.wish, coalesce(o.id, ($25::text::jsonb -> 0 ->> 'id')::uuid) AS alert_id,
+        {schema}.model_automation_decide($3, $6, $21, n.wish) AS action
+    FROM ins JOIN (VALUES ($26::text::jsonb)) AS n (wish) ON n.wish IS NOT NULL
     LEFT JOIN {schema}.model_alerts o ON o.fingerprint = n.wish ->> 'fingerprint' AND NOT o.is_resolved
     WHERE (o.auto_action ->> 'retry_at')::timestamptz <= $21
         OR (o.auto_action = jsonb_build_object() AND o.severity_rank < (n.wish ->> 'severity_rank')::integer)

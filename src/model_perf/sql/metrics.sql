@@ -104,15 +104,15 @@ SELECT (SELECT same FROM old) AS same, (SELECT true FROM ins) AS inserted, NULL 
 -- $8 evaluation_end, $9 sample_count, $10 data_completeness, $11 to $17 the metrics with columns, $18 metrics,
 -- $19 drift_detected, $20 drift_score, $21 drift_threshold, $22 drift_details, $23 verdict, $24 created_by,
 -- $25 created_at, $26 metadata, $27 version of the state that was read (0 = none), $28 new state,
--- $29 alerts, $30 training runs that the policy wishes for (arrays of objects of one or none)
+-- $29 alerts (an array of one object), $30 the training run that the policy wishes for, if it does (an object)
 -- One row: same = the key is there with this payload (true) or another (false), NULL where it is new;
 -- inserted = this call wrote it. Neither: another writer came first, read again.
 {write_evaluation}, wish AS (
     -- Of a new alert, one that has become worse, or one whose run was put off until now; its other repeats must not
     -- train for ever.
-    SELECT n.wish, coalesce(o.id, a.id) AS alert_id, {schema}.model_automation_decide($3, $6, $25, n.wish) AS action
-    FROM ins CROSS JOIN jsonb_array_elements($30::text::jsonb) AS n (wish)
-    CROSS JOIN jsonb_to_recordset($29::text::jsonb) AS a (id uuid)
+    SELECT n.wish, coalesce(o.id, ($29::text::jsonb -> 0 ->> 'id')::uuid) AS alert_id,
+        {schema}.model_automation_decide($3, $6, $25, n.wish) AS action
+    FROM ins JOIN (VALUES ($30::text::jsonb)) AS n (wish) ON n.wish IS NOT NULL
     LEFT JOIN {schema}.model_alerts o ON o.fingerprint = n.wish ->> 'fingerprint' AND NOT o.is_resolved
     WHERE (o.auto_action ->> 'retry_at')::timestamptz <= $25
         OR (o.auto_action = jsonb_build_object() AND o.severity_rank < (n.wish ->> 'severity_rank')::integer)
