@@ -22,6 +22,7 @@ from model_perf import _validation as check
 from model_perf._facade.ab_tests import ABTestCalls
 from model_perf._facade.alerts import AlertCalls
 from model_perf._facade.data_drift import DataDriftCalls
+from model_perf._facade.operations import OperationsCalls
 from model_perf._facade.shared import THREAD_POINTS
 from model_perf._judging import (
     alert_content,
@@ -90,7 +91,7 @@ class TrackerOptions(TypedDict, total=False):
     directory: HostDirectory | None
 
 
-class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls):
+class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, OperationsCalls):
     """Records how deployed models perform, judges it, and keeps everything in one PostgreSQL schema.
 
     Parameters

@@ -21,7 +21,7 @@ from model_perf.errors import InvalidInputError
 from model_perf.repos._bulk import _STAGED_AS_ARRAYS, _STAGED_AS_TABLE
 from model_perf.sql import add_filters, load_migrations, load_queries, quote_schema
 
-STEMS = ("metrics", "training", "ab_tests", "alerts", "drift", "checks", "automation", "earlier")
+STEMS = ("metrics", "training", "ab_tests", "alerts", "drift", "checks", "automation", "earlier", "operations")
 NAMES = [(stem, name) for stem in STEMS for name in load_queries(stem, "model_perf")]
 REPOS = Path(model_perf.__file__).parent / "repos"
 USERS = {stem: [REPOS / f"{stem}.py"] for stem in STEMS} | {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from attrs import evolve
@@ -95,18 +95,33 @@ def replay(
     tuple of list of DriftReport, and PerformanceState
         The reports in the order of *evaluations*, and the state after the last.
     """
-    # Two stable sorts: the newest first, then by window.
-    order = sorted(range(len(evaluations)), key=lambda i: _recency(evaluations[i]), reverse=True)
-    order.sort(key=lambda i: (evaluations[i].evaluation_end, evaluations[i].evaluation_start))
     state = EMPTY
     reports: dict[int, DriftReport] = {}
-    for i in order:
-        if restarted_after is not None and evaluations[i].evaluation_end > restarted_after:
-            state = _restarted(state, restarted_after)
-        reports[i], state = judge_performance(state, evaluations[i], policy, training_data_end=training_data_end)
+    steps = replay_steps(evaluations, policy, training_data_end=training_data_end, restarted_after=restarted_after)
+    for i, report, state in steps:  # noqa: B007 - the last state is used
+        reports[i] = report
     if restarted_after is not None:
         state = _restarted(state, restarted_after)
     return [reports[i] for i in range(len(evaluations))], state
+
+
+def replay_steps(
+    evaluations: Sequence[Evaluation],
+    policy: MonitoringPolicy,
+    *,
+    training_data_end: datetime | None = None,
+    restarted_after: datetime | None = None,
+    state: PerformanceState = EMPTY,
+) -> Iterator[tuple[int, DriftReport, PerformanceState]]:
+    """The same one by one, from *state*: the index of each evaluation in the order of its turn, and what came of it."""
+    # Two stable sorts: the newest first, then by window.
+    order = sorted(range(len(evaluations)), key=lambda i: _recency(evaluations[i]), reverse=True)
+    order.sort(key=lambda i: (evaluations[i].evaluation_end, evaluations[i].evaluation_start))
+    for i in order:
+        if restarted_after is not None and evaluations[i].evaluation_end > restarted_after:
+            state = _restarted(state, restarted_after)
+        report, state = judge_performance(state, evaluations[i], policy, training_data_end=training_data_end)
+        yield i, report, state
 
 
 def _restarted(state: PerformanceState, after: datetime) -> PerformanceState:
