@@ -85,10 +85,9 @@ class Operations:
         if old is None:
             return 0, 0
         bites = await asyncio.to_thread(self._find_bites, old, batch)
-        n_old = sum(e.evaluation_date < before for e in old.evaluations)
         if dry_run:
-            return n_old, sum(map(len, bites))
-        return n_old, sum([await self._repo.delete_evaluations(key, bite) for bite in bites])
+            return old.n_old, sum(map(len, bites))
+        return old.n_old, sum([await self._repo.delete_evaluations(key, bite) for bite in bites])
 
     def _find_bites(self, old: OldEvaluations, batch: int) -> list[list[Evaluation]]:
         state = PerformanceState.from_dict(old.state)

@@ -136,6 +136,8 @@ class OldEvaluations:
     ----------
     evaluations : tuple of Evaluation
         Without the details of their verdicts.
+    n_old : int
+        Those older than was asked for, with those that a cutoff before that keeps.
     cutoff : datetime
         Those dated before it may go, as far as it depends on their age.
     state : mapping
@@ -143,6 +145,7 @@ class OldEvaluations:
     """
 
     evaluations: tuple[Evaluation, ...]
+    n_old: int
     cutoff: datetime
     training_data_end: datetime | None
     state: Mapping[str, Any]
@@ -169,6 +172,7 @@ class OperationsRepo:
         rows = await self._executor.fetch(self._queries["list_old_evaluations"], *key, row["cutoff"])
         return OldEvaluations(
             evaluations=tuple(map(read_evaluation, rows)),
+            n_old=row["n_old"],
             cutoff=row["cutoff"],
             training_data_end=row["training_data_end"],
             state=json_object(row["state"] or "{}"),

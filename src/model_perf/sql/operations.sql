@@ -19,12 +19,14 @@ LIMIT $5
 -- name: fetch_cutoff
 -- $1 model_id, $2 model_version, $3 machine_id, $4 before: the newest evaluation stays, and what a running A/B test
 -- compares
-SELECT m.training_data_end, s.state::text AS state, least($4::timestamptz, newest.date, tested.start) AS cutoff
+SELECT m.training_data_end, s.state::text AS state, least($4::timestamptz, newest.date, tested.start) AS cutoff,
+    newest.n_old
 FROM {schema}.models m
 LEFT JOIN {schema}.model_drift_state s
     ON s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detector = 'performance'
 CROSS JOIN LATERAL (
-    SELECT max(e.evaluation_date) AS date FROM {schema}.model_performance_metrics e
+    SELECT max(e.evaluation_date) AS date, count(*) FILTER (WHERE e.evaluation_date < $4) AS n_old
+    FROM {schema}.model_performance_metrics e
     WHERE e.model_id = $1 AND e.model_version = $2 AND e.machine_id = $3
 ) newest
 CROSS JOIN LATERAL (
