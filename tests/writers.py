@@ -109,6 +109,13 @@ async def record_days(dsn: str, schema: str, ref: ModelRef, days: Sequence[int])
         return sum([(await record(tracker, noisy_evaluation(ref, day))).is_new for day in days])
 
 
+async def prune_slowly(dsn: str, schema: str, before: datetime, batch: int) -> int:
+    """Prune in many short transactions; the rows that this process deleted."""
+    async with ModelPerformanceTracker.connect(dsn, schema=schema, max_size=1) as tracker:
+        await pass_the_gate(dsn)
+        return (await tracker.prune(before, batch=batch)).n_deleted
+
+
 async def feed_stream(
     dsn: str, schema: str, ref: ModelRef, detector: dict[str, Any], values: Sequence[float], size: int
 ) -> int:
