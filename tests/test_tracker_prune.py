@@ -131,9 +131,7 @@ async def test_verdicts_after_a_prune_are_those_of_a_twin_that_kept_all(
 
 
 @pytest.mark.parametrize("batch", [1, 7, 100_000])
-async def test_any_batch_leaves_a_state_that_replays(
-    timed: ModelPerformanceTracker, clock: Clock, batch: int
-) -> None:
+async def test_any_batch_leaves_a_state_that_replays(timed: ModelPerformanceTracker, clock: Clock, batch: int) -> None:
     """However small the transactions are, the stored state is what a replay of the rest gives."""
     for day in range(80):
         await record(timed, noisy_evaluation(REF, day))

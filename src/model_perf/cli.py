@@ -22,6 +22,13 @@ from model_perf import (
 
 T = TypeVar("T")
 
+ROLES = {
+    "owner": "owns the tables",
+    "writer": "runs the library",
+    "reader": "reads the boards",
+    "pruner": "prunes and forgets",
+}
+
 _DSN_HELP = "connection URI (default: the environment's MODEL_PERF_DSN, else libpq's PGHOST, PGUSER, ...)"
 
 
@@ -56,7 +63,7 @@ def _add_migrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_connection(command)
     command.add_argument("--sql", action="store_true", help="print the statements for a DBA instead of running them")
     command.add_argument("--since", type=int, default=0, metavar="N", help="with --sql: only migrations after N")
-    for role, what in (("owner", "owns the tables"), ("writer", "runs the library"), ("reader", "reads the boards")):
+    for role, what in ROLES.items():
         command.add_argument(f"--{role}", metavar="ROLE", help=f"with --sql: existing role that {what}")
     command.set_defaults(run=_migrate)
 
@@ -103,7 +110,7 @@ def _add_connection(command: argparse.ArgumentParser) -> None:
 
 def _migrate(args: argparse.Namespace) -> int:
     if args.sql:
-        roles = {role: getattr(args, role) for role in ("owner", "writer", "reader")}
+        roles = {role: getattr(args, role) for role in ROLES}
         print(migration_sql(args.schema, since=args.since, **roles), end="")
         return 0
     applied = asyncio.run(_with_tracker(args, ModelPerformanceTracker.migrate))

@@ -114,11 +114,9 @@ async def test_a_prune_that_is_killed_leaves_whole_histories(
     planned = (await filled.prune(on_day(OLD - 10), dry_run=True, batch=5)).n_deleted
     with ProcessPoolExecutor(1) as alone:
         pid = await asyncio.wrap_future(alone.submit(os.getpid))
-        [pruning] = await start_at_once(
-            alone, database, prune_slowly, [(database, filled.schema, on_day(OLD - 10), 5)]
-        )
+        [pruning] = await start_at_once(alone, database, prune_slowly, [(database, filled.schema, on_day(OLD - 10), 5)])
         while before - await count(pool, filled.schema) < share * planned:
-            await asyncio.sleep(0)
+            assert not pruning.done()
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(BrokenProcessPool):
             await pruning

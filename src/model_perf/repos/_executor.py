@@ -264,7 +264,9 @@ def _translate(error: BaseException, repeatable: bool, bound: Connection | None)
         return StorageError(f"PostgreSQL rolled the call back: {error}; repeat it", retry_safe=True)
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return StorageError(
-            f"{error}; `model-perf migrate --sql --writer ROLE` prints the rights to grant", retry_safe=False
+            f"{error}; a writer needs SELECT, INSERT and UPDATE, a pruner SELECT and DELETE: "
+            "`model-perf migrate --sql --writer ROLE --pruner ROLE` prints the rights to grant",
+            retry_safe=False,
         )
     if isinstance(error, asyncpg.QueryCanceledError | asyncpg.LockNotAvailableError):
         return StorageError(f"PostgreSQL gave up waiting: {error}; nothing was written", retry_safe=True)

@@ -231,3 +231,22 @@ COMMENT ON FUNCTION {schema}.model_automation_decide IS
     'What becomes of a training run that the policy wishes for in a slot: the auto_action of its alert';
 
 CREATE INDEX model_ab_tests_of_run ON {schema}.model_ab_tests (training_run_id) WHERE training_run_id IS NOT NULL;
+-- Who may execute a trigger function may hang it on a table of his own, and with it write what he likes into the log.
+REVOKE EXECUTE ON FUNCTION {schema}.model_alerts_log() FROM PUBLIC;
+
+-- The default privileges of an earlier script have given the writer the rights that it has on the other tables.
+DO $model_perf$
+DECLARE
+    grantee text;
+BEGIN
+    FOR grantee IN
+        SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END
+        FROM pg_catalog.pg_type t
+        JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+        CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) a
+        WHERE t.oid = pg_typeof(NULL::{schema}.model_alert_events)
+            AND a.grantee <> c.relowner AND a.privilege_type IN ('INSERT', 'UPDATE')
+    LOOP
+        EXECUTE 'REVOKE INSERT, UPDATE ON ' || $q${schema}.model_alert_events FROM $q$ || grantee;
+    END LOOP;
+END $model_perf$;
