@@ -60,7 +60,7 @@ async def names(pool: asyncpg.Pool) -> AsyncIterator[dict[str, str]]:
 
 @pytest.fixture
 async def roles(pool: asyncpg.Pool, database: str, schema: str, names: dict[str, str]) -> AsyncIterator[Roles]:
-    await pool.execute(sql(schema, **names))
+    await pool.execute(sql(schema, since=0, **names))
     async with AsyncExitStack() as stack:
         pools = {
             kind: await stack.enter_async_context(
@@ -216,7 +216,7 @@ async def test_default_privileges_of_earlier_scripts_do_not_open_the_log(
     pool: asyncpg.Pool, database: str, schema: str, names: dict[str, str], to_public: bool
 ) -> None:
     """A schema of version 4 whose later tables the writer gets: after an upgrade it may still not write the log."""
-    await pool.execute(until(4, sql(schema, **names)))
+    await pool.execute(until(4, sql(schema, since=0, **names)))
     if to_public:
         await pool.execute(
             f"ALTER DEFAULT PRIVILEGES FOR ROLE {names['owner']} IN SCHEMA {schema} GRANT INSERT ON TABLES TO PUBLIC"
