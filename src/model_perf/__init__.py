@@ -59,6 +59,15 @@ if typing.TYPE_CHECKING:
     from model_perf._assignment import assign, assign_many
     from model_perf._experiments import DesignOptions
     from model_perf._observer import Observer
+    from model_perf._operating_results import (
+        Diagnosis,
+        Finding,
+        ForgetReport,
+        PruneReport,
+        TableSize,
+        TableStats,
+        TrackerStats,
+    )
     from model_perf._streams import Stream
     from model_perf.aggregates import Aggregates
     from model_perf.drift import ColumnCheck, ColumnDrift, DataDriftReport, DatasetProfile
@@ -83,10 +92,13 @@ __all__ = [
     "DataDriftReport",
     "DatasetProfile",
     "DesignOptions",
+    "Diagnosis",
     "DriftReport",
     "Evaluation",
     "FalsePositiveRate",
+    "Finding",
     "FleetEntry",
+    "ForgetReport",
     "Guardrail",
     "HostDirectory",
     "ImportReport",
@@ -104,6 +116,7 @@ __all__ = [
     "Observer",
     "Page",
     "Point",
+    "PruneReport",
     "RecordedBatch",
     "RecordedEvaluation",
     "RejectedRow",
@@ -116,7 +129,10 @@ __all__ = [
     "Stream",
     "StreamUpdate",
     "TableImport",
+    "TableSize",
+    "TableStats",
     "TooFewObservationsError",
+    "TrackerStats",
     "TrainingRun",
     "Trend",
     "VersionTrend",
@@ -137,9 +153,16 @@ _MODULE_OF = {
     "DataDriftReport": "model_perf.drift",
     "DatasetProfile": "model_perf.drift",
     "DesignOptions": "model_perf._experiments",
+    "Diagnosis": "model_perf._operating_results",
+    "Finding": "model_perf._operating_results",
+    "ForgetReport": "model_perf._operating_results",
     "Guardrail": "model_perf._ab_design",
     "Observer": "model_perf._observer",
+    "PruneReport": "model_perf._operating_results",
     "Stream": "model_perf._streams",
+    "TableSize": "model_perf._operating_results",
+    "TableStats": "model_perf._operating_results",
+    "TrackerStats": "model_perf._operating_results",
     "assign": "model_perf._assignment",
     "assign_many": "model_perf._assignment",
 }

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from attrs import frozen
 
 from model_perf import _validation as check
-from model_perf._operating_results import ForgetReport, PruneReport
+from model_perf._operating_results import (
+    Diagnosis,
+    ForgetReport,
+    PruneReport,
+    TableSize,
+    TableStats,
+    TrackerStats,
+)
 from model_perf._pruning import History, find_removable
 from model_perf.drift import PerformanceState
-from model_perf.errors import InvalidInputError, StorageError
+from model_perf.errors import InvalidInputError, ModelPerfError, StorageError
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Evaluation
 from model_perf.repos._executor import Executor
@@ -59,6 +67,59 @@ class Operations:
         deleted, running = await self._repo.forget(number, OF_MODEL, dry_run=dry_run, force=force)
         return ForgetReport(kind="model", id=number, dry_run=dry_run, deleted=deleted, running_tests=running)
 
+    def stats(self) -> TrackerStats:
+        counters, pool = self._executor.counters, None
+        with suppress(ModelPerfError):  # a pool that is born later has no connections yet
+            pool = self._executor.pool
+        return TrackerStats(
+            calls=counters.calls,
+            errors=dict(counters.errors),
+            retries=counters.retries,
+            races_lost=counters.races_lost,
+            evaluations_recorded=counters.evaluations_recorded,
+            evaluations_repeated=counters.evaluations_repeated,
+            last_recorded_at=counters.last_recorded_at,
+            busy_s=counters.busy_s,
+            slowest_s=counters.slowest_s,
+            pool_size=_of_pool(pool, "get_size"),
+            pool_idle=_of_pool(pool, "get_idle_size"),
+            pool_max=_of_pool(pool, "get_max_size"),
+        )
+
+    async def table_stats(self) -> TableStats:
+        now, ask = self._executor.moment(), self._repo.ask
+        tables = await ask("list_tables")
+        [alerts], [notifications] = await ask("count_alerts"), await ask("count_notifications", now)
+        [runs], [tests] = await ask("count_runs", now), await ask("count_tests", now)
+        [deployments] = await ask("count_deployments", now - timedelta(days=1))
+        return TableStats(
+            tables=tuple(
+                TableSize(**{name: value for name, value in table.items() if name != "n_live"}) for table in tables
+            ),
+            open_alerts=alerts["n_open"],
+            critical_alerts=alerts["n_critical"],
+            notifications_pending=notifications["n_pending"],
+            notifications_due=notifications["n_due"],
+            notifications_dead=notifications["n_dead"],
+            oldest_notification_at=notifications["oldest_at"],
+            runs_pending=runs["n_pending"],
+            runs_running=runs["n_running"],
+            runs_expired=runs["n_expired"],
+            oldest_run_at=runs["oldest_due_at"],
+            worker_seen_at=runs["worker_seen_at"],
+            tests_running=tests["n_running"],
+            deployments=deployments["n"],
+            silent_deployments=deployments["n_silent"],
+            oldest_evaluation_at=deployments["oldest_at"],
+            newest_evaluation_at=deployments["newest_at"],
+        )
+
+    async def diagnose(self) -> Diagnosis:
+        from model_perf._diagnosis import diagnose
+
+        found = await diagnose(self._executor)
+        return Diagnosis(at=self._executor.moment(), schema=self._executor.schema, findings=tuple(found))
+
     async def _prune_rows(
         self, rows: OldRows, before: datetime, batch: int, dry_run: bool, deleted: Counter[str]
     ) -> None:
@@ -98,3 +159,9 @@ class Operations:
             restarted_after=state.restarted_after,
         )
         return list(find_removable(history, self._policy, batch))
+
+
+def _of_pool(pool: object, question: str) -> int | None:
+    """What a pool says of its size; a host's may be wrapped in something that does not."""
+    ask = getattr(pool, question, None)
+    return ask() if callable(ask) else None

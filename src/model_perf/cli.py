@@ -1,4 +1,5 @@
 """The command ``model-perf``: migrate, status, import, run-checks, demo."""
+"""The command ``model-perf``: migrate, status, doctor, prune, import, demo."""
 
 from __future__ import annotations
 
@@ -8,13 +9,16 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from model_perf import (
     ChecksReport,
+    Diagnosis,
     ImportReport,
     ModelPerfError,
     ModelPerformanceTracker,
+    PruneReport,
     SchemaStatus,
     __version__,
     migration_sql,
@@ -52,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_migrate(commands)
     _add_status(commands)
+    _add_doctor(commands)
+    _add_prune(commands)
     _add_import(commands)
     _add_run_checks(commands)
     _add_demo(commands)
@@ -72,6 +78,32 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     command = commands.add_parser("status", help="say which migrations the schema has; exit 1 if it cannot be used")
     _add_connection(command)
     command.set_defaults(run=_status)
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "doctor", help="look at all that an installation needs; exit 1 at a problem, 3 if something stays unknown"
+    )
+    _add_connection(command)
+    command.add_argument("--json", action="store_true", help="print the findings as one JSON object")
+    command.set_defaults(run=_doctor)
+
+
+def _add_prune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("prune", help="delete what is old and no longer needed")
+    _add_connection(command)
+    command.add_argument("--keep-days", type=_days, required=True, metavar="DAYS", help="younger rows stay")
+    command.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
+    command.add_argument("--batch", type=int, default=1000, metavar="ROWS", help="of one transaction (default: 1000)")
+    command.set_defaults(run=_prune)
+
+
+def _days(text: str) -> timedelta:
+    """argparse tells the user of a ValueError, and of no other."""
+    try:
+        return timedelta(days=float(text))
+    except OverflowError as error:
+        raise ValueError(text) from error
 
 
 def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -124,6 +156,25 @@ def _status(args: argparse.Namespace) -> int:
     return 0 if status.problem is None else 1
 
 
+def _doctor(args: argparse.Namespace) -> int:
+    diagnosis = asyncio.run(_with_tracker(args, ModelPerformanceTracker.diagnose))
+    print(json.dumps(diagnosis.to_dict(), indent=2) if args.json else _describe_diagnosis(diagnosis))
+    return {"problem": 1, "unknown": 3}.get(diagnosis.status, 0)
+
+
+def _prune(args: argparse.Namespace) -> int:
+    async def run(tracker: ModelPerformanceTracker) -> PruneReport:
+        before = datetime.now(UTC) - args.keep_days
+        return await tracker.prune(before, dry_run=args.dry_run, batch=args.batch)
+
+    report = asyncio.run(_with_tracker(args, run))
+    print("\n".join(f"{table:28}{n:10}" for table, n in report.deleted.items()))
+    print(f"older than {report.before.isoformat()}; {report.n_kept_evaluations} older evaluations stay")
+    if report.dry_run:
+        print("dry run: nothing was deleted")
+    return 0
+
+
 def _import(args: argparse.Namespace) -> int:
     async def run(tracker: ModelPerformanceTracker) -> ImportReport:
         return await tracker.import_earlier(
@@ -163,6 +214,15 @@ def _describe(status: SchemaStatus) -> str:
     if status.newer:
         lines.append(f"newer    {_listed(status.newer)} (this model_perf does not know them)")
     return "\n".join([*lines, f"state    {status.problem or 'ready'}"])
+
+
+def _describe_diagnosis(diagnosis: Diagnosis) -> str:
+    lines = []
+    for finding in diagnosis.findings:
+        lines.append(f"{finding.status:9}{finding.check:13}{finding.message}")
+        if finding.mend is not None:
+            lines.append(f"{'':22}-> {finding.mend}")
+    return "\n".join([*lines, f"schema {diagnosis.schema}: {diagnosis.status}"])
 
 
 def _describe_import(report: ImportReport) -> str:

@@ -10,7 +10,7 @@ from model_perf._facade.shared import Shared
 
 if TYPE_CHECKING:
     from model_perf._operating import Operations
-    from model_perf._operating_results import ForgetReport, PruneReport
+    from model_perf._operating_results import Diagnosis, ForgetReport, PruneReport, TableStats, TrackerStats
 
 
 class OperationsCalls(Shared):
@@ -57,6 +57,22 @@ class OperationsCalls(Shared):
     async def forget_model(self, model_id: UUID | str, *, dry_run: bool = False, force: bool = False) -> ForgetReport:
         """The same of a model, with all its versions on all machines, and every test that it was in."""
         return await self._operations.forget_model(model_id, dry_run=dry_run, force=force)
+
+    def stats(self) -> TrackerStats:
+        """What this tracker's calls came to in this process, for a host's own metrics. No I/O."""
+        return self._operations.stats()
+
+    async def table_stats(self) -> TableStats:
+        """How large the tables are, and what waits in them: alerts, notifications, runs, tests."""
+        return await self._operations.table_stats()
+
+    async def diagnose(self) -> Diagnosis:
+        """Look at everything that an installation needs, and say of each thing whether it is well and what mends it.
+
+        Reads only. What cannot be looked at, for want of a right or of a connection, is unknown, and no error is
+        raised.
+        """
+        return await self._operations.diagnose()
 
     @property
     def _operations(self) -> Operations:

@@ -178,6 +178,7 @@ class DriftRepo:
             for _ in range(LOST_RACES):
                 if (done := await decide_and_write(connection)) is not None:
                     return done
+                self._executor.counters.races_lost += 1
             async with connection.transaction():
                 await connection.fetchval(self._queries["lock_state"], *_key(ref), detector(segment))
                 done = await decide_and_write(connection)
@@ -205,7 +206,9 @@ class DriftRepo:
         async def write(connection: Connection) -> bool:
             return await connection.fetchrow(self._queries["save_stream"], *args) is not None
 
-        return await self._executor.run(write, repeatable=is_repeatable)
+        is_written = await self._executor.run(write, repeatable=is_repeatable)
+        self._executor.counters.races_lost += not is_written
+        return is_written
 
     async def in_turn(
         self, ref: ModelRef, name: str, work: Callable[[DriftRepo], Awaitable[T]], *, is_repeatable: bool = True

@@ -91,6 +91,7 @@ class MetricsRepo:
                 stored = await self._judge_and_write(connection, evaluation, judge, any_completeness)
                 if stored is not None:
                     return stored
+                self._executor.counters.races_lost += 1
             async with connection.transaction():
                 await connection.fetchval(self._queries["lock_state"], *_key(evaluation.ref))
                 stored = await self._judge_and_write(connection, evaluation, judge, any_completeness)
@@ -98,7 +99,9 @@ class MetricsRepo:
                 raise ConflictError("other writers of this deployment kept coming first; repeat the call")
             return stored
 
-        return await self._executor.run(read_judge_write, repeatable=repeatable)
+        done = await self._executor.run(read_judge_write, repeatable=repeatable)
+        self._executor.counters.recorded(done.is_new, not done.is_new, done.evaluation.created_at)
+        return done
 
     async def record_many(self, columns: EvaluationColumns, now: datetime, *, repeatable: bool = True) -> RecordedBatch:
         """Write many evaluations with the verdict ``not_judged``, all or none, without duplicates."""
@@ -106,7 +109,9 @@ class MetricsRepo:
         async def copy(connection: Connection) -> RecordedBatch:
             return await copy_evaluations(connection, self._executor.schema, self._queries, columns, now)
 
-        return await self._executor.run(copy, transaction=True, repeatable=repeatable)
+        done = await self._executor.run(copy, transaction=True, repeatable=repeatable)
+        self._executor.counters.recorded(done.n_inserted, done.n_repeated, now)
+        return done
 
     async def rejudge(
         self,

@@ -10,7 +10,7 @@ from uuid import UUID
 from attrs import frozen
 
 from model_perf.errors import ConflictError
-from model_perf.records import Evaluation
+from model_perf.records import Evaluation, new_id
 from model_perf.repos._executor import Executor, as_texts
 from model_perf.repos._rows import json_object, read_evaluation
 from model_perf.sql import load_queries, quote_schema
@@ -128,6 +128,35 @@ OF_MODEL: Mapping[str, str] = _tables_of("t.model_id = $1", "p.model_id = $1", "
 """Of each table the rows that tell something of a machine, or of a model."""
 
 
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "count_alerts": ("n_open", "n_critical", "oldest_at"),
+    "count_notifications": ("n_pending", "n_due", "oldest_at", "n_dead", "is_anything_delivered"),
+    "count_runs": ("n_pending", "n_running", "n_expired", "oldest_due_at", "worker_seen_at"),
+    "count_tests": ("n_running", "oldest_end"),
+    "count_deployments": ("n", "n_silent", "oldest_at", "newest_at"),
+    "list_tables": ("name", "n_bytes", "n_rows", "n_live", "n_dead", "vacuumed_at", "analyzed_at"),
+    "list_rights": ("name", "may_select", "may_insert", "may_update", "may_delete", "is_owner"),
+    "list_broken": ("kind", "name"),
+}
+"""The questions of `OperationsRepo.ask`, and the columns of their answers."""
+
+# Of the server, not of the schema; the one place that reads the server's clock, to hold ours against it.
+_SERVER: Mapping[str, str] = {
+    "version": "current_setting('server_version')",
+    "version_num": "current_setting('server_version_num')::int",
+    "now": "clock_timestamp()",
+    "backend_pid": "pg_backend_pid()",
+    "role": "current_user::text",
+    "is_standby": "pg_is_in_recovery()",
+    "synchronous_commit": "current_setting('synchronous_commit')",
+    "fsync": "current_setting('fsync')",
+    "max_connections": "current_setting('max_connections')::int",
+    "n_connections": "(SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.backend_type = 'client backend')",
+    # Of this very statement, which is like no other: behind a pooler other clients have left theirs.
+    "has_named_statements": "EXISTS (SELECT FROM pg_prepared_statements p WHERE p.statement LIKE '%{mark}%')",
+}
+
+
 @frozen(kw_only=True)
 class OldEvaluations:
     """The older part of a deployment's history.
@@ -239,6 +268,32 @@ class OperationsRepo:
             return counts, names
 
         return await self._executor.run(delete, transaction=True)
+
+    async def ask(self, question: str, *args: object) -> list[dict[str, Any]]:
+        """The answer to one of `COLUMNS`, a mapping for each row."""
+        rows = await self._executor.fetch(self._queries[question], *args)
+        return [{column: row[column] for column in COLUMNS[question]} for row in rows]
+
+    async def fetch_server(self) -> dict[str, Any]:
+        """What the server says of itself, beside the schema and whether there is one.
+
+        ``sent_at`` and ``received_at`` are our clock's around its; ``handshake_pid`` is the backend that asyncpg was
+        told of when it connected, None where it cannot say.
+        """
+
+        async def read(connection: Connection) -> dict[str, Any]:
+            query = f"SELECT {', '.join(f'{value} AS {name}' for name, value in _SERVER.items())}"
+            query = query.replace("{mark}", new_id().hex)
+            await connection.fetchrow(query)  # the second time measures no parsing
+            sent_at = self._executor.moment()
+            row = await connection.fetchrow(query)
+            received_at = self._executor.moment()
+            assert row is not None
+            handshake = getattr(connection, "get_server_pid", lambda: None)()
+            times = {"sent_at": sent_at, "received_at": received_at, "handshake_pid": handshake}
+            return {name: row[name] for name in _SERVER} | times
+
+        return await self._executor.run_unchecked(read)
 
     async def _count_children(
         self, connection: Connection, rows: OldRows, columns: Sequence[Sequence[object]]

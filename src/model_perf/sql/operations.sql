@@ -211,3 +211,76 @@ RETURNING w.worker
 SELECT t.id, t.test_name FROM {schema}.model_ab_tests t
 WHERE t.test_status = 'running' AND $1 IN (t.machine_id, t.model_a_id, t.model_b_id)
 ORDER BY t.test_start, t.id
+
+-- name: own_schema
+(SELECT t.relnamespace FROM pg_catalog.pg_class t WHERE t.reltype = pg_typeof(NULL::{schema}.schema_migrations)::oid)
+
+-- name: list_tables
+-- no parameters: sizes as the statistics have them, of every table of the schema
+SELECT c.relname::text AS name, pg_total_relation_size(c.oid) AS n_bytes,
+    CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END AS n_rows, s.n_live_tup AS n_live, s.n_dead_tup AS n_dead,
+    greatest(s.last_vacuum, s.last_autovacuum) AS vacuumed_at, greatest(s.last_analyze, s.last_autoanalyze) AS analyzed_at
+FROM pg_catalog.pg_class c
+LEFT JOIN pg_catalog.pg_stat_user_tables s ON s.relid = c.oid
+WHERE c.relkind = 'r' AND c.relnamespace = {own_schema}
+ORDER BY c.relname
+
+-- name: count_alerts
+-- no parameters
+SELECT count(*) AS n_open, count(*) FILTER (WHERE a.severity = 'critical') AS n_critical,
+    min(a.alert_timestamp) AS oldest_at
+FROM {schema}.model_alerts a WHERE NOT a.is_resolved
+
+-- name: count_notifications
+-- $1 now
+SELECT count(*) FILTER (WHERE n.status = 'pending') AS n_pending,
+    count(*) FILTER (WHERE n.status = 'pending' AND n.run_after <= $1) AS n_due,
+    min(n.run_after) FILTER (WHERE n.status = 'pending') AS oldest_at,
+    count(*) FILTER (WHERE n.status = 'dead') AS n_dead,
+    coalesce(bool_or(n.status = 'delivered'), false) AS is_anything_delivered
+FROM {schema}.model_notifications n
+
+-- name: count_runs
+-- $1 now
+SELECT count(*) FILTER (WHERE r.training_status = 'pending') AS n_pending,
+    count(*) FILTER (WHERE r.training_status = 'running') AS n_running,
+    count(*) FILTER (WHERE r.training_status = 'running' AND r.lease_until <= $1) AS n_expired,
+    min(r.run_after) FILTER (WHERE r.training_status = 'pending' AND r.run_after <= $1) AS oldest_due_at,
+    (SELECT max(w.seen_at) FROM {schema}.model_workers w WHERE w.stopped_at IS NULL) AS worker_seen_at
+FROM {schema}.model_training_history r WHERE r.training_status IN ('pending', 'running')
+
+-- name: count_tests
+-- $1 now
+SELECT count(*) AS n_running, min(t.test_end) FILTER (WHERE t.test_end <= $1) AS oldest_end
+FROM {schema}.model_ab_tests t WHERE t.test_status = 'running'
+
+-- name: count_deployments
+-- $1 a moment: those that were known before it and have no evaluation are counted
+SELECT count(*) AS n, count(*) FILTER (WHERE e.newest IS NULL AND m.first_seen_at < $1) AS n_silent,
+    min(e.oldest) AS oldest_at, max(e.newest) AS newest_at
+FROM {schema}.models m
+CROSS JOIN LATERAL (
+    SELECT min(p.evaluation_date) AS oldest, max(p.evaluation_date) AS newest
+    FROM {schema}.model_performance_metrics p
+    WHERE p.model_id = m.model_id AND p.model_version = m.model_version AND p.machine_id = m.machine_id
+) e
+
+-- name: list_rights
+-- no parameters: what this role may do with each table, and whether it is as good as the owner
+SELECT c.relname::text AS name, has_table_privilege(c.oid, 'SELECT') AS may_select,
+    has_table_privilege(c.oid, 'INSERT') AS may_insert, has_table_privilege(c.oid, 'UPDATE') AS may_update,
+    has_table_privilege(c.oid, 'DELETE') AS may_delete, pg_has_role(c.relowner, 'USAGE') AS is_owner
+FROM pg_catalog.pg_class c
+WHERE c.relkind = 'r' AND c.relnamespace = {own_schema}
+ORDER BY c.relname
+
+-- name: list_broken
+-- no parameters: triggers that somebody has switched off, and indexes that were never finished
+SELECT 'trigger'::text AS kind, g.tgname::text AS name
+FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid
+WHERE NOT g.tgisinternal AND g.tgenabled = 'D' AND c.relnamespace = {own_schema}
+UNION ALL
+SELECT 'index', c.relname::text
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+WHERE NOT i.indisvalid AND c.relnamespace = {own_schema}
+ORDER BY kind, name
