@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from time import sleep
 
 from attrs import evolve, frozen
 
@@ -12,6 +13,13 @@ from model_perf.drift._performance import replay_steps
 from model_perf.drift._state import EMPTY
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Evaluation
+
+STRETCH = 20
+"""Evaluations that are replayed in one go, 2 ms. Without the breath between them a `record` in the same process takes
+twice as long, since each of its steps waits until the interpreter takes its lock away from the replaying thread."""
+
+MOST_TRIED = 1024
+"""Evaluations that a chart which is to forget gets for it; few need 10, and one that rises all the time never does."""
 
 
 @frozen(kw_only=True)
@@ -30,8 +38,8 @@ def find_removable(history: History, policy: MonitoringPolicy, batch: int) -> It
     A replay goes from state to state, and what follows depends on the state alone. So a stretch may go if a replay of
     what is left comes to its end in the state that a replay of everything comes to. The stretch begins after the last
     evaluation that baselines and charts learned from. It ends as many evaluations before its end as the charts need to
-    forget where they came from: 0, 1, 2, 4, ... are tried until the states are the same. A chart that was not at zero
-    since it learned has forgotten nothing, and nothing goes.
+    forget where they came from: 0, 1, 2, 4, ... are tried until the states are the same. A chart that has risen for a
+    long time has forgotten nothing of it, and nothing of it goes.
 
     Each bite is checked by itself: a prune that ends between two of them has changed no later verdict either.
     """
@@ -84,14 +92,24 @@ def _play(history: History, policy: MonitoringPolicy, batch: int) -> _Played:
 
 
 def _find_start(history: History, policy: MonitoringPolicy, played: _Played, begin: int, end: int) -> int:
-    """From which turn on all must stay, so that a replay of what is left is the same at *end*."""
-    back = 0
-    while end - back > begin:
+    """From which turn on all must stay, so that a replay of what is left is the same at *end*; *begin* if from all."""
+    back = least = _least_back(history, played, end)
+    while end - back > begin and back <= least + MOST_TRIED:
         kept = [n for n in range(played.n_learning, end) if n >= end - back or not history.is_old[played.order[n]]]
         if _is_same(history, policy, played, kept, end):
             return end - back
-        back = max(1, 2 * back)
+        back = least + max(1, 2 * (back - least))
     return begin
+
+
+def _least_back(history: History, played: _Played, end: int) -> int:
+    """A chart that has risen since some window is the same only where it has risen from there."""
+    charts = {name: metric.chart.since for name, metric in played.learned.metrics.items()}
+    rises = [m.chart.since for name, m in played.states[end].metrics.items() if m.chart.since != charts.get(name)]
+    first = min((since for since in rises if since is not None), default=None)
+    if first is None:
+        return 0
+    return sum(history.evaluations[i].evaluation_start >= first for i in played.order[:end])
 
 
 def _is_same(history: History, policy: MonitoringPolicy, played: _Played, kept: Sequence[int], end: int) -> bool:
@@ -115,7 +133,9 @@ def _steps(
         restarted_after=history.restarted_after,
         state=state,
     )
-    for i, report, after in steps:
+    for n, (i, report, after) in enumerate(steps, 1):
+        if n % STRETCH == 0:
+            sleep(0.0005)
         yield indices[i], report.verdict, after
 
 

@@ -55,7 +55,19 @@ async def make_every_call(tracker: ModelPerformanceTracker) -> None:
     # Bound it refuses, for it runs transactions of its own.
     with pytest.raises((NotFoundError, StorageError)):
         await tracker.import_earlier("no_such_installation")
+    await look_after(tracker)
     await read_everything(tracker)
+
+
+async def look_after(tracker: ModelPerformanceTracker) -> None:
+    """What is for operators, as far as it deletes nothing: what comes after needs the rows."""
+    if not tracker._executor.is_bound:  # prune() runs transactions of its own
+        assert (await tracker.prune(START, dry_run=True)).n_deleted == 0
+    assert (await tracker.forget_machine(MACHINE, dry_run=True)).n_deleted > 0
+    assert (await tracker.forget_model(REF.model_id, dry_run=True)).n_deleted > 0
+    assert (await tracker.table_stats()).deployments > 0
+    assert (await tracker.diagnose()).schema == tracker.schema
+    assert tracker.stats().calls > 0
 
 
 async def write_evaluations(tracker: ModelPerformanceTracker) -> None:

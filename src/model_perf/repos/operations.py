@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -200,7 +201,7 @@ class OperationsRepo:
             return None
         rows = await self._executor.fetch(self._queries["list_old_evaluations"], *key, row["cutoff"])
         return OldEvaluations(
-            evaluations=tuple(map(read_evaluation, rows)),
+            evaluations=await asyncio.to_thread(lambda: tuple(map(read_evaluation, rows))),
             n_old=row["n_old"],
             cutoff=row["cutoff"],
             training_data_end=row["training_data_end"],
