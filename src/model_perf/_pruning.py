@@ -120,7 +120,7 @@ def _is_same(history: History, policy: MonitoringPolicy, played: _Played, kept: 
         is_open = not history.is_old[i] and history.evaluations[i].verdict == "not_judged"
         if is_open and verdict != played.verdicts[turns[i]]:
             return False
-    return evolve(state, n=0) == evolve(played.states[end], n=0)
+    return _lasting(state) == _lasting(played.states[end])
 
 
 def _steps(
@@ -137,6 +137,11 @@ def _steps(
         if n % STRETCH == 0:
             sleep(0.0005)
         yield indices[i], report.verdict, after
+
+
+def _lasting(state: PerformanceState) -> PerformanceState:
+    """What later verdicts depend on: all of the state but how many evaluations it counted."""
+    return evolve(state, n=0)
 
 
 def _knowledge(state: PerformanceState) -> list[object]:
