@@ -1,5 +1,4 @@
-"""The command ``model-perf``: migrate, status, import, run-checks, demo."""
-"""The command ``model-perf``: migrate, status, doctor, prune, import, demo."""
+"""The command ``model-perf``: migrate, status, doctor, prune, run-checks, import, demo."""
 
 from __future__ import annotations
 
