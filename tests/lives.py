@@ -116,7 +116,7 @@ async def _promote(tracker: ModelPerformanceTracker, ref: ModelRef, run_id: UUID
     await execute(
         tracker,
         "INSERT INTO {schema}.model_automation (machine_id, model_type, is_enabled, changed_at)"
-        " VALUES ($1, $2, false, $3)",
+        " VALUES ($1, $2, true, $3)",
         *(ref.machine_id, ref.model_type, on_day(101)),
     )
 
