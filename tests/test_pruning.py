@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 from tests.factories import START, make_evaluation, make_evaluations
 
-from model_perf._pruning import History, find_removable
+from model_perf._pruning import History, find_removable, lasting
 from model_perf.drift import PerformanceState, judge_performance, replay
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Evaluation
@@ -38,8 +38,8 @@ def without(evaluations: Sequence[Evaluation], gone: Sequence[Evaluation]) -> li
 
 
 def final_state(evaluations: Sequence[Evaluation]) -> PerformanceState:
-    """After a replay; how many evaluations it counted is no part of any verdict."""
-    return evolve(replay(evaluations, POLICY)[1], n=0)
+    """After a replay, what later verdicts depend on."""
+    return lasting(replay(evaluations, POLICY)[1], POLICY)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.6])
@@ -104,7 +104,7 @@ def test_a_restart_ends_what_the_alarm_kept() -> None:
     whole, left = (
         replay(each, POLICY, restarted_after=restarted)[1] for each in (evaluations, without(evaluations, gone))
     )
-    assert evolve(left, n=0) == evolve(whole, n=0)
+    assert lasting(left, POLICY) == lasting(whole, POLICY)
 
 
 def test_nothing_goes_while_the_baseline_grows() -> None:

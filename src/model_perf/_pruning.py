@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import sleep
 
 from attrs import evolve, frozen
 
 from model_perf.drift import PerformanceState
 from model_perf.drift._performance import replay_steps
+from model_perf.drift._recovery import NOTHING as NO_ALARM
 from model_perf.drift._state import EMPTY
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Evaluation
@@ -120,7 +121,7 @@ def _is_same(history: History, policy: MonitoringPolicy, played: _Played, kept: 
         is_open = not history.is_old[i] and history.evaluations[i].verdict == "not_judged"
         if is_open and verdict != played.verdicts[turns[i]]:
             return False
-    return _lasting(state) == _lasting(played.states[end])
+    return lasting(state, policy) == lasting(played.states[end], policy)
 
 
 def _steps(
@@ -139,9 +140,13 @@ def _steps(
         yield indices[i], report.verdict, after
 
 
-def _lasting(state: PerformanceState) -> PerformanceState:
-    """What later verdicts depend on: all of the state but how many evaluations it counted."""
-    return evolve(state, n=0)
+def lasting(state: PerformanceState, policy: MonitoringPolicy) -> PerformanceState:
+    """What later verdicts depend on: not how many evaluations it counted, nor a recovery too long ago to flap."""
+    recovered_at, end = state.recovery.recovered_at, state.last_end
+    if state.recovery.is_open or recovered_at is None or end is None:
+        return evolve(state, n=0)
+    is_past = (end - recovered_at) / timedelta(days=1) > policy.flap_days
+    return evolve(state, n=0, recovery=NO_ALARM if is_past else state.recovery)
 
 
 def _knowledge(state: PerformanceState) -> list[object]:

@@ -12,13 +12,13 @@ from concurrent.futures.process import BrokenProcessPool
 
 import asyncpg
 import pytest
-from attrs import evolve
 from tests.factories import Clock, make_ref
 from tests.faults.states import read_history, read_state
 from tests.lives import on_day
 from tests.writers import noisy_evaluation, prune_slowly, record_days, results_of, run_at_once, start_at_once
 
 from model_perf import ModelPerformanceTracker, ModelRef
+from model_perf._pruning import lasting
 from model_perf.drift import replay
 
 REFS = [make_ref(f"model {i}") for i in range(8)]
@@ -39,7 +39,7 @@ async def replays(tracker: ModelPerformanceTracker, ref: ModelRef) -> bool:
     """Whether what is stored of a deployment is what a replay of its evaluations gives."""
     history = await read_history(tracker, ref)
     _, stored = await read_state(tracker, ref)
-    return evolve(replay(history, tracker.policy)[1], n=0) == evolve(stored, n=0)
+    return lasting(replay(history, tracker.policy)[1], tracker.policy) == lasting(stored, tracker.policy)
 
 
 async def count(pool: asyncpg.Pool, schema: str) -> int:
