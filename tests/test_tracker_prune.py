@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 import asyncpg
 import numpy as np
 import pytest
-from attrs import evolve
 from tests.factories import START, Clock, make_evaluation, make_evaluations, make_ref
 from tests.faults.states import read_history, read_state
 from tests.lives import POLICY, count_all, live, on_day
@@ -16,6 +15,7 @@ from tests.repos.contents import nothing_written
 from tests.writers import noisy_evaluation, record
 
 from model_perf import InvalidInputError, ModelPerformanceTracker, NaiveTimestampError, StorageError
+from model_perf._pruning import lasting
 from model_perf.drift import replay
 
 REF = make_ref()
@@ -144,7 +144,7 @@ async def test_any_batch_leaves_a_state_that_replays(timed: ModelPerformanceTrac
     assert report.deleted["model_performance_metrics"] > 30
     _, stored = await read_state(timed, REF)
     _, replayed = replay(await read_history(timed, REF), timed.policy)
-    assert evolve(stored, n=0) == evolve(replayed, n=0)
+    assert lasting(stored, timed.policy) == lasting(replayed, timed.policy)
 
 
 @pytest.mark.parametrize(
