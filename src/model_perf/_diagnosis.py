@@ -247,8 +247,9 @@ async def _deployments(patient: Patient) -> list[Said]:
     if row["n_silent"]:
         mend = "record their evaluations, or forget_model() those that were given up"
         return _say("warning", f"{told}, {row['n_silent']} of them without any evaluation for a day or more", mend)
-    newest = "none evaluated yet" if row["newest_at"] is None else f"the newest evaluation is of {row['newest_at']}"
-    return _say("ok", f"{told}, {newest}")
+    if row["newest_at"] is None:
+        return _say("unknown", f"{told}, none of them evaluated yet")
+    return _say("ok", f"{told}, evaluations of {row['oldest_at'].isoformat()} to {row['newest_at'].isoformat()}")
 
 
 async def _tables(patient: Patient) -> list[Said]:
