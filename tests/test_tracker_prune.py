@@ -88,6 +88,17 @@ async def test_what_stays_is_what_somebody_waits_for(lived: ModelPerformanceTrac
     assert await pool.fetchval(f"SELECT array_agg(worker) FROM {lived.schema}.model_workers") == ["press alive"]
 
 
+async def test_the_run_behind_a_test_stays(lived: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """As long as the test is there that compares what came out of it."""
+    oldest = (await lived.training.list_runs()).items[-1]
+    assert oldest.created_at == on_day(10)
+    query = f"UPDATE {lived.schema}.model_ab_tests SET training_run_id = $1 WHERE test_status = $2"
+    await pool.execute(query, oldest.id, "running")
+    assert (await lived.prune(BEFORE)).deleted["model_training_history"] == GONE["model_training_history"] - 1
+    await pool.execute(query, None, "running")
+    assert (await lived.prune(BEFORE)).deleted["model_training_history"] == 1
+
+
 async def test_a_pending_notification_of_an_open_alert_stays(
     lived: ModelPerformanceTracker, pool: asyncpg.Pool
 ) -> None:

@@ -176,10 +176,11 @@ AND (r.training_status <> 'completed' OR EXISTS (
     WHERE later.machine_id = r.machine_id AND later.model_type = r.model_type
         AND later.training_status = 'completed' AND (later.created_at, later.id) > (r.created_at, r.id)))
 AND NOT EXISTS (SELECT FROM {schema}.model_champions c WHERE c.training_run_id = r.id)
+AND NOT EXISTS (SELECT FROM {schema}.model_ab_tests t WHERE t.training_run_id = r.id)
 
 -- name: list_old_runs
 -- $1 before, $2 id after which the list goes on, $3 limit; the newest completed run of each machine and model type
--- stays, and those that brought a version into service
+-- stays, and those that brought a version into service or into a test that is there
 SELECT r.id FROM {schema}.model_training_history r
 WHERE {is_old_run} AND r.id > $2
 ORDER BY r.id
