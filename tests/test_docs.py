@@ -207,6 +207,8 @@ def public_members(cls: type) -> set[str]:
         *(model_perf.drift.MetricCheck, model_perf.SchemaStatus, model_perf.HostDirectory, repos.FleetEntry),
         *(model_perf.drift.DatasetProfile, model_perf.drift.NumericProfile, model_perf.drift.CategoricalProfile),
         *(model_perf.drift.DataDriftReport, model_perf.drift.ColumnDrift, model_perf.drift.ColumnCheck),
+        *(model_perf.PruneReport, model_perf.ForgetReport, model_perf.TrackerStats, model_perf.TableStats),
+        *(model_perf.TableSize, model_perf.Diagnosis, model_perf.Finding),
         *(repos.SlotVersion, results.SlotSummary, results.ImportReport, results.TableImport, results.RejectedRow),
     ],
 )

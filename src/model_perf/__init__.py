@@ -20,12 +20,15 @@ from model_perf.errors import (
     StorageError,
     TooFewObservationsError,
 )
-from model_perf.policy import MetricDefinition, MonitoringPolicy
+from model_perf.policy import AutomationPolicy, AutomationRule, MetricDefinition, MonitoringPolicy
 from model_perf.records import (
     NO_MACHINE,
     ABTest,
     Alert,
+    AlertEvent,
+    AutomationSwitch,
     Evaluation,
+    FalsePositiveRate,
     Look,
     Model,
     ModelRef,
@@ -34,6 +37,8 @@ from model_perf.records import (
 from model_perf.repos import FleetEntry, Page, Point, RecordedBatch, SlotVersion
 from model_perf.results import (
     ABTestResult,
+    ChecksReport,
+    CheckStep,
     ImportReport,
     RecordedEvaluation,
     RejectedRow,
@@ -54,6 +59,15 @@ if typing.TYPE_CHECKING:
     from model_perf._assignment import assign, assign_many
     from model_perf._experiments import DesignOptions
     from model_perf._observer import Observer
+    from model_perf._operating_results import (
+        Diagnosis,
+        Finding,
+        ForgetReport,
+        PruneReport,
+        TableSize,
+        TableStats,
+        TrackerStats,
+    )
     from model_perf._streams import Stream
     from model_perf.aggregates import Aggregates
     from model_perf.drift import ColumnCheck, ColumnDrift, DataDriftReport, DatasetProfile
@@ -66,15 +80,25 @@ __all__ = [
     "ABTestResult",
     "Aggregates",
     "Alert",
+    "AlertEvent",
+    "AutomationPolicy",
+    "AutomationRule",
+    "AutomationSwitch",
+    "CheckStep",
+    "ChecksReport",
     "ColumnCheck",
     "ColumnDrift",
     "ConflictError",
     "DataDriftReport",
     "DatasetProfile",
     "DesignOptions",
+    "Diagnosis",
     "DriftReport",
     "Evaluation",
+    "FalsePositiveRate",
+    "Finding",
     "FleetEntry",
+    "ForgetReport",
     "Guardrail",
     "HostDirectory",
     "ImportReport",
@@ -92,6 +116,7 @@ __all__ = [
     "Observer",
     "Page",
     "Point",
+    "PruneReport",
     "RecordedBatch",
     "RecordedEvaluation",
     "RejectedRow",
@@ -104,7 +129,10 @@ __all__ = [
     "Stream",
     "StreamUpdate",
     "TableImport",
+    "TableSize",
+    "TableStats",
     "TooFewObservationsError",
+    "TrackerStats",
     "TrainingRun",
     "Trend",
     "VersionTrend",
@@ -125,9 +153,16 @@ _MODULE_OF = {
     "DataDriftReport": "model_perf.drift",
     "DatasetProfile": "model_perf.drift",
     "DesignOptions": "model_perf._experiments",
+    "Diagnosis": "model_perf._operating_results",
+    "Finding": "model_perf._operating_results",
+    "ForgetReport": "model_perf._operating_results",
     "Guardrail": "model_perf._ab_design",
     "Observer": "model_perf._observer",
+    "PruneReport": "model_perf._operating_results",
     "Stream": "model_perf._streams",
+    "TableSize": "model_perf._operating_results",
+    "TableStats": "model_perf._operating_results",
+    "TrackerStats": "model_perf._operating_results",
     "assign": "model_perf._assignment",
     "assign_many": "model_perf._assignment",
 }

@@ -22,6 +22,7 @@ ABTestStatus = Literal["planned", "running", "completed", "cancelled"]
 Decision = Literal["superior_a", "superior_b", "equivalent", "undecided", "invalid", "insufficient_data"]
 Winner = Literal["model_a", "model_b", "no_winner"]
 Resolution = Literal["recovered", "retrained", "false_positive", "manual"]
+AlertEventName = Literal["opened", "escalated", "acknowledged", "snoozed", "acted", "resolved"]
 
 SEVERITIES: tuple[str, ...] = get_args(Severity)
 RESOLUTIONS: tuple[str, ...] = get_args(Resolution)
@@ -236,6 +237,7 @@ class TrainingRun:
     progress: float | None = None
     error_message: str | None = None
     error_traceback: str | None = None
+    alert_id: UUID | None = None
     created_at: datetime
     metadata: Mapping[str, object] = field(factory=dict)
 
@@ -331,10 +333,69 @@ class Alert:
     resolution_notes: str | None = None
     acknowledged_at: datetime | None = None
     acknowledged_by: str | None = None
+    acknowledgement_notes: str | None = None
     snoozed_until: datetime | None = None
+    snoozed_at: datetime | None = None
+    snoozed_by: str | None = None
+    snooze_notes: str | None = None
     auto_action_taken: bool = False
     auto_action: Mapping[str, object] = field(factory=dict)
     metadata: Mapping[str, object] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class AlertEvent:
+    """One thing that happened to an alert; a log of them is kept, and never changed.
+
+    Attributes
+    ----------
+    id : int
+        Grows with time.
+    event : str
+        "opened", "escalated" (the severity rose), "acknowledged", "snoozed", "acted" (the policy did something, or
+        says why not), "resolved".
+    severity : str
+        After it.
+    actor : str or None
+        Who did it; None for the library.
+    details : mapping
+        Of "escalated" from and to, of "snoozed" until, of "acted" the outcome, of "resolved" the resolution.
+    """
+
+    id: int
+    alert_id: UUID
+    event: AlertEventName
+    occurred_at: datetime
+    severity: Severity
+    actor: str | None = None
+    notes: str | None = None
+    details: Mapping[str, object] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class AutomationSwitch:
+    """Whether the policy may act by itself for a machine and model type, and who said so last."""
+
+    model_type: str
+    machine_id: UUID
+    is_enabled: bool
+    reason: str | None = None
+    changed_by: str | None = None
+    changed_at: datetime
+
+
+@frozen(kw_only=True)
+class FalsePositiveRate:
+    """How many of the resolved alerts of one type somebody called false."""
+
+    alert_type: str
+    n_resolved: int
+    n_false_positives: int
+
+    @property
+    def share(self) -> float:
+        """0 to 1."""
+        return self.n_false_positives / self.n_resolved
 
 
 def as_ref(value: ModelRef, argument: str = "ref") -> ModelRef:
@@ -364,8 +425,12 @@ __all__ = [
     "ABTest",
     "ABTestStatus",
     "Alert",
+    "AlertEvent",
+    "AlertEventName",
+    "AutomationSwitch",
     "Decision",
     "Evaluation",
+    "FalsePositiveRate",
     "Model",
     "ModelRef",
     "Resolution",

@@ -17,6 +17,8 @@ from tests.writers import NOW, noisy_evaluation, record
 
 from model_perf import (
     Alert,
+    AutomationPolicy,
+    AutomationRule,
     ConflictError,
     ModelPerformanceTracker,
     ModelRef,
@@ -27,8 +29,13 @@ from model_perf import (
 )
 from model_perf.drift import CusumDetector
 from model_perf.repos import ABTestRepo, AlertRepo, DriftRepo, MetricsRepo, TrainingRepo
+from model_perf.repos.automation import AutomationRepo
+from model_perf.repos.checks import ChecksRepo
 
-CLASSES: Sequence[type] = (ModelPerformanceTracker, MetricsRepo, TrainingRepo, ABTestRepo, AlertRepo, DriftRepo)
+CLASSES: Sequence[type] = (
+    *(ModelPerformanceTracker, MetricsRepo, TrainingRepo, ABTestRepo, AlertRepo, DriftRepo),
+    *(AutomationRepo, ChecksRepo),
+)
 NOT_ON_A_HOSTS_POOL = {"ModelPerformanceTracker.close"}
 REF = make_ref()
 MACHINE = REF.machine_id
@@ -48,7 +55,19 @@ async def make_every_call(tracker: ModelPerformanceTracker) -> None:
     # Bound it refuses, for it runs transactions of its own.
     with pytest.raises((NotFoundError, StorageError)):
         await tracker.import_earlier("no_such_installation")
+    await look_after(tracker)
     await read_everything(tracker)
+
+
+async def look_after(tracker: ModelPerformanceTracker) -> None:
+    """What is for operators, as far as it deletes nothing: what comes after needs the rows."""
+    if not tracker._executor.is_bound:  # prune() runs transactions of its own
+        assert (await tracker.prune(START, dry_run=True)).n_deleted == 0
+    assert (await tracker.forget_machine(MACHINE, dry_run=True)).n_deleted > 0
+    assert (await tracker.forget_model(REF.model_id, dry_run=True)).n_deleted > 0
+    assert (await tracker.table_stats()).deployments > 0
+    assert (await tracker.diagnose()).schema == tracker.schema
+    assert tracker.stats().calls > 0
 
 
 async def write_evaluations(tracker: ModelPerformanceTracker) -> None:
@@ -181,11 +200,53 @@ async def pass_through_alerts(tracker: ModelPerformanceTracker) -> None:
     ]
     assert (own[1].occurrences, own[1].severity) == (2, "critical")
     await tracker.alerts.acknowledge(own[0].id, by="host")
+    await tracker.snooze_alert(own[0].id, hours=1.0, by="host", note="later")
+    assert (await tracker.alerts.list_active(include_snoozed=False)).items
     (drift,) = [alert for alert in await tracker.active_alerts(machine_id=MACHINE) if alert.alert_type != "own"]
     await tracker.resolve_alert(drift.id, by="host", notes="retrained", resolution="retrained")
     await tracker.alerts.resolve(own[0].id, by="host")
+    events = [each.event for each in await tracker.alerts.list_events(own[0].id)]
+    assert events == ["opened", "escalated", "acknowledged", "snoozed", "resolved"]
     for kind in ("one", "two", "three"):
-        await tracker.alerts.open_or_repeat(REF, alert_type=kind, severity="warning", message="look")
+        alert = await tracker.alerts.open_or_repeat(REF, alert_type=kind, severity="warning", message="look")
+    await tracker.acknowledge_alert(alert.id, by="host", note="seen")
+    assert (await tracker.alerts.false_positive_rates(START))["own"].n_resolved == 1
+    await pass_through_recovery(tracker)
+    await pass_through_automation(tracker)
+
+
+async def pass_through_recovery(tracker: ModelPerformanceTracker) -> None:
+    """A relapse and its end, by records and by a batch that is judged."""
+    ref = make_ref("recovering")
+    await tracker.record_many([noisy_evaluation(ref, day) for day in range(BASELINE_DAYS)])
+    await tracker.judge(ref)
+    for day, value in enumerate((30.0, 10.0, 10.0, 10.0), BASELINE_DAYS):
+        stored = await record(tracker, make_evaluation(ref, day=day, metrics={"rmse": value}))
+    assert stored.recovered is not None
+    await record(tracker, make_evaluation(ref, day=BASELINE_DAYS + 30, metrics={"rmse": 30.0}))
+    await tracker.record_many(make_evaluations([10.0] * 3, ref=ref, first_day=BASELINE_DAYS + 31))
+    await tracker.judge(ref)
+    assert [alert for alert in await tracker.active_alerts() if alert.model_id == ref.model_id] == []
+
+
+async def pass_through_automation(tracker: ModelPerformanceTracker) -> None:
+    ref, policy = make_ref("automatic", model_type="own", machine="lathe"), tracker.policy
+    tracker.policy = MonitoringPolicy(automation=AutomationPolicy(rules=[AutomationRule(retrain=True)]))
+    await tracker.record_many(make_evaluations([*[10.0, 10.1] * 10, 30.0], ref=ref))
+    await tracker.judge(ref)
+    await tracker.set_automation("own", ref.machine_id, enabled=False, by="host", reason="enough")
+    assert (await tracker.automation("own", ref.machine_id)) is not None
+    tracker.policy = policy
+    run = (await tracker.training.list_runs(machine_id=ref.machine_id)).items[0]
+    held = await tracker.training.claim("worker", lease=LEASE, model_type="own")
+    assert held is not None
+    assert (held.id, held.triggered_by) == (run.id, "policy")
+    await tracker.training.complete(held.id, held.attempt, model_version=2)
+    assert len(await tracker.resolve_retrained(held.id)) == 1
+    report = await tracker.run_checks()
+    assert report.is_ok, report.steps
+    assert report.failures
+    assert report.stale is not None
 
 
 async def pass_through_data_drift(tracker: ModelPerformanceTracker) -> None:
@@ -243,9 +304,13 @@ async def read_everything(tracker: ModelPerformanceTracker) -> dict[str, Any]:
         "running": await tests.list_active(model_type="baseline"),
         "alerts": await _pages(lambda cursor: alerts.list_active(limit=1, machine_id=MACHINE, cursor=cursor)),
         "critical": await tracker.active_alerts(severity="critical"),
+        "history": await _pages(lambda cursor: alerts.list_alerts(limit=2, cursor=cursor)),
+        "switch": await tracker.automation("own", make_ref(machine="lathe").machine_id),
+        "switches": await _pages(lambda cursor: AutomationRepo(tracker._executor).list_switches(cursor=cursor)),
     }
     first: Alert = answers["alerts"][0]
     answers["alert"] = await alerts.fetch(str(first.id))
+    answers["events"] = await alerts.list_events(first.id)
     answers["run"] = await training.fetch_run(answers["runs"][0].id)
     answers["test"] = await tests.fetch(answers["tests"][0].id)
     answers["evaluation"] = await metrics.fetch_evaluation(REF, answers["latest"].id)

@@ -14,6 +14,7 @@ from model_perf.records import (
     SEVERITIES,
     ABTest,
     Alert,
+    AlertEvent,
     Decision,
     Evaluation,
     Look,
@@ -168,24 +169,41 @@ _TRAINING_PLAIN = (
 _ALERT_PLAIN = (
     "alert_type", "severity", "model_type", "model_version", "fingerprint", "alert_message", "occurrences",
     "current_metric_value", "threshold_value", "baseline_metric_value", "is_resolved", "resolution", "resolved_by",
-    "resolution_notes", "acknowledged_by", "auto_action_taken",
+    "resolution_notes", "acknowledged_by", "acknowledgement_notes", "snoozed_by", "snooze_notes", "auto_action_taken",
 )  # fmt: skip
 _TRAINING_TIMES = (
     "training_start", "training_end", "training_data_start", "training_data_end", "run_after", "lease_until",
     "created_at",
 )  # fmt: skip
-_ALERT_TIMES = ("alert_timestamp", "last_seen_at", "resolved_timestamp", "acknowledged_at", "snoozed_until")
+_ALERT_TIMES = (
+    "alert_timestamp", "last_seen_at", "resolved_timestamp", "acknowledged_at", "snoozed_until", "snoozed_at",
+)  # fmt: skip
 _IDS = ("id", "machine_id", "model_id")
 
 
 def read_training_run(row: Row) -> TrainingRun:
     return TrainingRun(
-        feature_names=tuple(row["feature_names"]), **_fields(row, _TRAINING_PLAIN, _TRAINING_TIMES, _TRAINING_JSON)
+        feature_names=tuple(row["feature_names"]),
+        alert_id=_id(row["alert_id"]),
+        **_fields(row, _TRAINING_PLAIN, _TRAINING_TIMES, _TRAINING_JSON),
     )
 
 
 def read_alert(row: Row) -> Alert:
     return Alert(**_fields(row, _ALERT_PLAIN, _ALERT_TIMES, _ALERT_JSON))
+
+
+def read_alert_event(row: Row) -> AlertEvent:
+    return AlertEvent(
+        id=row["id"],
+        alert_id=as_uuid(row["alert_id"], "alert_id"),
+        event=row["event"],
+        occurred_at=row["occurred_at"],
+        severity=row["severity"],
+        actor=row["actor"],
+        notes=row["notes"],
+        details=json_object(row["details"]),
+    )
 
 
 def read_ab_test(row: Row) -> ABTest:

@@ -15,6 +15,7 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 from model_perf.records import (
     ABTestStatus,
+    AlertEventName,
     Decision,
     Resolution,
     Severity,
@@ -384,8 +385,37 @@ class ModelPerfAlert(TypedDict):
     resolution_notes: str | None
     acknowledged_at: datetime | None
     acknowledged_by: str | None
+    acknowledgement_notes: str | None
     snoozed_until: datetime | None
+    snoozed_at: datetime | None
+    snoozed_by: str | None
+    snooze_notes: str | None
     auto_action_taken: bool
+    auto_action_reason: Annotated[str | None, Field(description="What the policy did by itself, or why it did not.")]
+
+
+class ModelPerfAlertEvent(TypedDict):
+    """One thing that happened to an alert."""
+
+    id: int
+    alert_id: UUID
+    event: AlertEventName
+    occurred_at: datetime
+    severity: Annotated[Severity, Field(description="After it.")]
+    actor: Annotated[str | None, Field(description="Who did it; null for the library.")]
+    notes: str | None
+    details: dict[str, object]
+
+
+class ModelPerfAutomation(TypedDict):
+    """Whether the policy may act by itself for a machine and model type."""
+
+    model_type: str
+    machine_id: UUID
+    is_enabled: bool
+    reason: str | None
+    changed_by: str | None
+    changed_at: Annotated[datetime | None, Field(description="Null where nobody ever touched the switch.")]
 
 
 class ModelPerfVersion(TypedDict):
