@@ -110,7 +110,7 @@ async def test_evaluations_that_come_again_resolve_it(timed: ModelPerformanceTra
     resolved = await timed.alerts.fetch(first[0])
     assert (resolved.resolution, resolved.resolved_by) == ("recovered", "model_perf")
     assert report.stale == ()
-    clock.now += 5 * DAY
+    clock.now += 6 * DAY
     second = ids((await timed.run_checks()).stale)
     assert len(second) == 1
     assert second != first
@@ -144,6 +144,20 @@ async def test_late_labels_are_no_silence(timed: ModelPerformanceTracker, clock:
         clock.now = START + (day + 11) * DAY
         await record(timed, make_evaluation(day=day))
     assert (await timed.run_checks()).stale == ()
+
+
+async def test_a_weekend_is_no_silence(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """A model that is evaluated on workdays, an hour late: none of five weekends is told, a missed Monday is."""
+    for day in range(33):
+        if day % 7 < 5:  # the first of January 2024 was a Monday
+            clock.now = START + (day + 1) * DAY + HOUR
+            assert (await timed.run_checks()).stale == ()
+            await record(timed, make_evaluation(day=day))
+    clock.now = START + 36 * DAY + 2 * HOUR
+    assert (await timed.run_checks()).stale == ()
+    clock.now += 2 * DAY
+    [alert] = (await timed.run_checks()).stale or ()
+    assert (alert.threshold_value, alert.baseline_metric_value) == (108.0, 24.0)
 
 
 # Runs that failed
