@@ -21,6 +21,7 @@ from model_perf import (
     ModelPerformanceTracker,
     ModelRef,
     MonitoringPolicy,
+    StorageError,
     TrainingRun,
 )
 
@@ -333,7 +334,7 @@ async def test_a_step_that_fails_is_told_and_keeps_no_other(
 async def test_one_alert_that_cannot_be_resolved_keeps_no_other(
     timed: ModelPerformanceTracker, clock: Clock, pool: asyncpg.Pool
 ) -> None:
-    """Its error is told, with its id, beside what was resolved."""
+    """Its error is told, with its id, beside what was resolved; whoever asks for one run alone gets it raised."""
     bad, good = await open_alert(timed), await open_alert(timed, make_ref(version=0))
     await pool.execute(
         f"""CREATE FUNCTION {timed.schema}.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -341,6 +342,12 @@ async def test_one_alert_that_cannot_be_resolved_keeps_no_other(
         CREATE TRIGGER refuse BEFORE UPDATE ON {timed.schema}.model_alerts FOR EACH ROW
             WHEN (OLD.id = '{bad.id}') EXECUTE FUNCTION {timed.schema}.refuse()"""
     )
+    clock.now += HOUR
+    run = await run_and_complete(timed)
+    with pytest.raises(StorageError, match="not this one"):
+        await timed.resolve_retrained(run.id)
+    assert (await timed.alerts.fetch(good.id)).resolution == "retrained"
+    good = await open_alert(timed, make_ref(version=1, machine="press", name="m"))
     clock.now += HOUR
     await run_and_complete(timed)
     report = await timed.run_checks()

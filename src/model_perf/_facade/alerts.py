@@ -115,4 +115,8 @@ class AlertCalls(ABTestCalls):
         """
         from model_perf._checks import Checks
 
-        return await Checks(self, self._executor).resolve_retrained(run_id)
+        checks = Checks(self, self._executor)
+        resolved = await checks.resolve_retrained(run_id)
+        if checks.failed:
+            raise checks.failed[0][1]
+        return resolved
