@@ -21,6 +21,7 @@ from model_perf import (
     ModelPerformanceTracker,
     ModelRef,
     MonitoringPolicy,
+    StorageError,
     TrainingRun,
 )
 
@@ -110,7 +111,7 @@ async def test_evaluations_that_come_again_resolve_it(timed: ModelPerformanceTra
     resolved = await timed.alerts.fetch(first[0])
     assert (resolved.resolution, resolved.resolved_by) == ("recovered", "model_perf")
     assert report.stale == ()
-    clock.now += 5 * DAY
+    clock.now += 6 * DAY
     second = ids((await timed.run_checks()).stale)
     assert len(second) == 1
     assert second != first
@@ -144,6 +145,20 @@ async def test_late_labels_are_no_silence(timed: ModelPerformanceTracker, clock:
         clock.now = START + (day + 11) * DAY
         await record(timed, make_evaluation(day=day))
     assert (await timed.run_checks()).stale == ()
+
+
+async def test_a_weekend_is_no_silence(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """A model that is evaluated on workdays, an hour late: none of five weekends is told, a missed Monday is."""
+    for day in range(33):
+        if day % 7 < 5:  # the first of January 2024 was a Monday
+            clock.now = START + (day + 1) * DAY + HOUR
+            assert (await timed.run_checks()).stale == ()
+            await record(timed, make_evaluation(day=day))
+    clock.now = START + 36 * DAY + 2 * HOUR
+    assert (await timed.run_checks()).stale == ()
+    clock.now += 2 * DAY
+    [alert] = (await timed.run_checks()).stale or ()
+    assert (alert.threshold_value, alert.baseline_metric_value) == (108.0, 24.0)
 
 
 # Runs that failed
@@ -319,7 +334,7 @@ async def test_a_step_that_fails_is_told_and_keeps_no_other(
 async def test_one_alert_that_cannot_be_resolved_keeps_no_other(
     timed: ModelPerformanceTracker, clock: Clock, pool: asyncpg.Pool
 ) -> None:
-    """Its error is told, with its id, beside what was resolved."""
+    """Its error is told, with its id, beside what was resolved; whoever asks for one run alone gets it raised."""
     bad, good = await open_alert(timed), await open_alert(timed, make_ref(version=0))
     await pool.execute(
         f"""CREATE FUNCTION {timed.schema}.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -327,6 +342,12 @@ async def test_one_alert_that_cannot_be_resolved_keeps_no_other(
         CREATE TRIGGER refuse BEFORE UPDATE ON {timed.schema}.model_alerts FOR EACH ROW
             WHEN (OLD.id = '{bad.id}') EXECUTE FUNCTION {timed.schema}.refuse()"""
     )
+    clock.now += HOUR
+    run = await run_and_complete(timed)
+    with pytest.raises(StorageError, match="not this one"):
+        await timed.resolve_retrained(run.id)
+    assert (await timed.alerts.fetch(good.id)).resolution == "retrained"
+    good = await open_alert(timed, make_ref(version=1, machine="press", name="m"))
     clock.now += HOUR
     await run_and_complete(timed)
     report = await timed.run_checks()

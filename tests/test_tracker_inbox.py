@@ -73,7 +73,7 @@ async def test_a_snoozed_alert_is_put_aside_until_then(timed: ModelPerformanceTr
     await timed.snooze_alert(alert.id, hours=1, by="ana")
 
     async def awake() -> set[Any]:
-        return {each.id for each in (await timed.alerts.list_active(include_snoozed=False)).items}
+        return {each.id for each in await timed.active_alerts(include_snoozed=False)}
 
     assert {each.id for each in await timed.active_alerts()} == {alert.id, other.id}
     assert await awake() == {other.id}

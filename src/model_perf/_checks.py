@@ -29,7 +29,7 @@ class Checks:
         self._executor = executor
         self._repo = ChecksRepo(executor)
         self._now = executor.moment()
-        self._errors: list[str] = []
+        self.failed: list[tuple[str, Exception]] = []
         self.steps: dict[str, Step] = {
             "expired_runs": lambda: self._repo.fail_expired(self._now),
             "failures": lambda: self._repo.tell_failures(self._now),
@@ -44,16 +44,17 @@ class Checks:
         found: dict[str, object] = {}
         steps = []
         for name, work in self.steps.items():
-            begin, self._errors = time.perf_counter(), []
+            begin, self.failed = time.perf_counter(), []
             try:
                 found[name] = await work()
             except Exception as error:  # whatever it is, the other steps are due, and the report says so
-                self._errors.append(_said(error))
-            steps.append(CheckStep(name=name, duration_s=time.perf_counter() - begin, errors=tuple(self._errors)))
+                self.failed.append(("", error))
+            errors = tuple(f"{what}{type(error).__name__}: {error}" for what, error in self.failed)
+            steps.append(CheckStep(name=name, duration_s=time.perf_counter() - begin, errors=errors))
         return ChecksReport(started_at=self._now, steps=tuple(steps), **found)  # type: ignore[arg-type]
 
     async def resolve_retrained(self, run_id: UUID | str | None = None) -> tuple[Alert, ...]:
-        """Resolve the alerts that completed runs answer; one that cannot be resolved does not keep the others."""
+        """Resolve the alerts that completed runs answer; one that cannot be is in `failed`, and keeps no other."""
         resolved = [await self._resolve(each) for each in await self._repo.list_retrained(self._now, run_id)]
         return tuple(alert for alert in resolved if alert is not None)
 
@@ -64,7 +65,7 @@ class Checks:
                     self._executor, answered.alert_id, resolution="retrained", by="model_perf", notes=answered.notes
                 )
         except Exception as error:
-            self._errors.append(f"alert {answered.alert_id}: {_said(error)}")
+            self.failed.append((f"alert {answered.alert_id}: ", error))
         return None
 
     async def _conclude_due(self) -> tuple[UUID, ...]:
@@ -75,9 +76,5 @@ class Checks:
                     if (await self._tracker.ab_test_results(test.id)).test_status != "running":
                         concluded.append(test.id)
             except Exception as error:
-                self._errors.append(f"test {test.id}: {_said(error)}")
+                self.failed.append((f"test {test.id}: ", error))
         return tuple(concluded)
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -169,7 +169,7 @@ def test_somebody_who_deals_with_it_ends_it() -> None:
 def alarms(values: Sequence[float], policy: MonitoringPolicy = POLICY) -> int:
     """Alerts that daily values open."""
     found = is_open(values, policy)
-    return sum(after and not before for before, after in zip([False, *found], found, strict=False))
+    return sum(after and not before for before, after in pairwise([False, *found]))
 
 
 def test_a_flapping_model_opens_few_alerts() -> None:
@@ -208,3 +208,19 @@ def test_the_first_alarm_is_where_it_was() -> None:
         reports, _ = follow(evaluations)
         first = next((i for i, report in enumerate(plain) if report.verdict == "critical"), len(plain) - 1)
         assert reports[: first + 1] == plain[: first + 1]
+
+
+def test_a_false_alarm_does_not_stay() -> None:
+    """30 unchanged models, 500 evaluations each: about one false alert a model, open in less than 6% of the time.
+
+    Without recovery the first alert would stay open to the end: in more than 30% of the time.
+    """
+    n_alerts, n_open, n_unresolved = 0, 0, 0
+    for seed in range(30):
+        found = is_open(noisy(500, sd=0.06, seed=seed))
+        n_alerts += sum(after and not before for before, after in pairwise([False, *found]))
+        n_open += sum(found)
+        n_unresolved += 500 - found.index(True) if True in found else 0
+    assert n_alerts <= 60
+    assert n_open / (30 * 500) < 0.06
+    assert n_unresolved / (30 * 500) > 0.3

@@ -111,10 +111,22 @@ async def test_a_training_run_costs_one_statement_more(far: ModelPerformanceTrac
     assert await count(trips, lambda: record(far, evaluation)) <= 4
 
 
+async def test_a_recovery_costs_nothing_more(far: ModelPerformanceTracker, trips: RoundTrips) -> None:
+    """The evaluation that resolves an alert takes the same read, writing statement and reset as any other."""
+    counts = []
+    for days in (range(BASELINE_DAYS, BASELINE_DAYS + 4), range(BASELINE_DAYS + 30, BASELINE_DAYS + 34)):
+        for day, rmse in zip(days, (30.0, 10.0, 10.0, 10.0), strict=True):
+            call = partial(record, far, make_evaluation(REF, day=day, metrics={"rmse": rmse}))
+            counts.append(await count(trips, call))
+    assert counts[4:] == [3] * 4
+    assert [alert.resolution for alert in (await far.alerts.list_alerts()).items] == ["recovered"] * 2
+
+
 CALLS: dict[str, tuple[int, Callable[[ModelPerformanceTracker], Awaitable[object]]]] = {
     "active_alerts": (2, lambda tracker: tracker.active_alerts()),
     "check_drift": (4, lambda tracker: tracker.check_drift(REF)),
     "trigger_retraining": (5, lambda tracker: tracker.trigger_retraining(model_type="baseline")),
+    "run_checks": (14, lambda tracker: tracker.run_checks()),
     "fleet": (2, lambda tracker: tracker.fleet()),
     "summary": (2, lambda tracker: tracker.summary("baseline", REF.machine_id)),
     "trend": (2, lambda tracker: tracker.trend(REF)),

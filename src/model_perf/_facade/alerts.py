@@ -23,10 +23,16 @@ class AlertCalls(ABTestCalls):
         model_type: str | None = None,
         severity: Severity | str | None = None,
         limit: int = 100,
+        *,
+        include_snoozed: bool = True,
     ) -> list[Alert]:
         """The open alerts, worst and newest first; for more than *limit* see `AlertRepo.list_active`."""
         page = await self.alerts.list_active(
-            machine_id=machine_id, model_type=model_type, severity=severity, limit=limit
+            machine_id=machine_id,
+            model_type=model_type,
+            severity=severity,
+            limit=limit,
+            include_snoozed=include_snoozed,
         )
         return list(page.items)
 
@@ -115,4 +121,8 @@ class AlertCalls(ABTestCalls):
         """
         from model_perf._checks import Checks
 
-        return await Checks(self, self._executor).resolve_retrained(run_id)
+        checks = Checks(self, self._executor)
+        resolved = await checks.resolve_retrained(run_id)
+        if checks.failed:
+            raise checks.failed[0][1]
+        return resolved

@@ -17,6 +17,9 @@ from model_perf.sql._connection import Connection
 STALE_AFTER = 3.0
 """Usual intervals without an evaluation after which a model counts as stale: one may be late, two may be lost."""
 
+STALE_AFTER_LONG = 1.5
+"""The same for long intervals, as over a weekend: one that is half as long again is silence."""
+
 TEST_WAIT = timedelta(hours=1)
 """How long an alert whose policy wants a test waits for somebody to start it, after the run has completed."""
 
@@ -56,7 +59,7 @@ class ChecksRepo:
 
     async def tell_stale(self, now: datetime) -> tuple[Alert, ...]:
         """Open an alert for each slot that has not been evaluated for long; each silence once."""
-        return await self._alerts("tell_stale", now, STALE_AFTER)
+        return await self._alerts("tell_stale", now, STALE_AFTER, STALE_AFTER_LONG)
 
     async def hear_again(self, now: datetime) -> tuple[Alert, ...]:
         """Resolve the alerts of stale models that have been evaluated since."""

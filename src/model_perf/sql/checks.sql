@@ -61,9 +61,10 @@ WHERE a.id IN (
 RETURNING {columns}
 
 -- name: tell_stale
--- $1 now, $2 times the usual interval: slots of which nothing was heard for so long, by the median distance of the last
--- 20 evaluations over the two versions that were evaluated last. The id is made of the last evaluation: a silence is
--- told once, whoever looks, and stays resolved where somebody has resolved it
+-- $1 now, $2 times the usual interval, $3 times a long one: slots of which nothing was heard for longer than both. Usual
+-- is the median distance of the last 20 evaluations over the two versions that were evaluated last, long the ninth decile:
+-- a model that rests at weekends is not silent on Mondays. The id is made of the last evaluation: a silence is told once,
+-- whoever looks, and stays resolved where somebody has resolved it
 WITH deployed AS (
     SELECT m.machine_id, m.model_type, m.model_id, m.model_version,
         row_number() OVER (
@@ -91,7 +92,8 @@ WITH deployed AS (
     WINDOW slot AS (PARTITION BY v.machine_id, v.model_type ORDER BY v.evaluation_date)
 ), heard AS (
     SELECT i.machine_id, i.model_type, greatest(max(i.created_at), max(i.evaluation_date)) AS last_at,
-        percentile_cont(0.5) WITHIN GROUP (ORDER BY i.distance) AS usual
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY i.distance) AS usual,
+        percentile_cont(0.9) WITHIN GROUP (ORDER BY i.distance) AS long
     FROM distances i
     WHERE i.place <= 20
     GROUP BY i.machine_id, i.model_type
@@ -108,13 +110,15 @@ SELECT encode(substring(sha256(convert_to(
     format('%s version %s: no evaluation for %s h, the usual interval is %s h', h.model_type, d.model_version,
         round(s.silent_h, 1), round(s.usual_h, 1)),
     $1, $1, jsonb_build_object('last_evaluation_at', h.last_at, 'usual_hours', s.usual_h),
-    s.silent_h, $2 * s.usual_h, s.usual_h
+    s.silent_h, s.allowed_h, s.usual_h
 FROM heard h
 JOIN deployed d ON d.machine_id = h.machine_id AND d.model_type = h.model_type AND d.place = 1
 CROSS JOIN LATERAL (VALUES (
-    (extract(epoch FROM $1 - h.last_at) / 3600)::numeric, (extract(epoch FROM h.usual) / 3600)::numeric
-)) AS s (silent_h, usual_h)
-WHERE $1 - h.last_at > $2::float8 * h.usual
+    (extract(epoch FROM $1 - h.last_at) / 3600)::numeric,
+    (extract(epoch FROM greatest($2::float8 * h.usual, $3::float8 * h.long)) / 3600)::numeric,
+    (extract(epoch FROM h.usual) / 3600)::numeric
+)) AS s (silent_h, allowed_h, usual_h)
+WHERE s.silent_h > s.allowed_h
 ORDER BY 8
 ON CONFLICT DO NOTHING
 RETURNING {columns}

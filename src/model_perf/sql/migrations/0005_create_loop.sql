@@ -227,6 +227,7 @@ RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog,
         'start_ab_test', wish -> 'start_ab_test'))
     FROM decided d
 $model_perf$;
+GRANT EXECUTE ON FUNCTION {schema}.model_automation_decide TO PUBLIC;
 COMMENT ON FUNCTION {schema}.model_automation_decide IS
     'What becomes of a training run that the policy wishes for in a slot: the auto_action of its alert';
 
