@@ -32,6 +32,7 @@ ROOM_OF = {
     "directory": "directory",
     "tracker": "tracker",
     "results": "tracker",
+    "worker": "tracker",
     "web": "web",
     "demo": "outside",
     "cli": "outside",

@@ -25,16 +25,19 @@ from model_perf.records import (
     NO_MACHINE,
     ABTest,
     Alert,
+    Champion,
     Evaluation,
     Look,
     Model,
     ModelRef,
+    SeenWorker,
     TrainingRun,
 )
 from model_perf.repos import FleetEntry, Page, Point, RecordedBatch, SlotVersion
 from model_perf.results import (
     ABTestResult,
     ImportReport,
+    Promotion,
     RecordedEvaluation,
     RejectedRow,
     RetrainingTrigger,
@@ -54,9 +57,13 @@ if typing.TYPE_CHECKING:
     from model_perf._assignment import assign, assign_many
     from model_perf._experiments import DesignOptions
     from model_perf._observer import Observer
+    from model_perf._outcome import TrainingOutcome
     from model_perf._streams import Stream
+    from model_perf._trainers import TrainingContext
+    from model_perf._training import ChallengeOptions
     from model_perf.aggregates import Aggregates
     from model_perf.drift import ColumnCheck, ColumnDrift, DataDriftReport, DatasetProfile
+    from model_perf.worker import Worker, WorkerOptions
 
 __version__ = "0.1.0"
 
@@ -66,6 +73,8 @@ __all__ = [
     "ABTestResult",
     "Aggregates",
     "Alert",
+    "ChallengeOptions",
+    "Champion",
     "ColumnCheck",
     "ColumnDrift",
     "ConflictError",
@@ -92,12 +101,14 @@ __all__ = [
     "Observer",
     "Page",
     "Point",
+    "Promotion",
     "RecordedBatch",
     "RecordedEvaluation",
     "RejectedRow",
     "RetrainingTrigger",
     "SchemaError",
     "SchemaStatus",
+    "SeenWorker",
     "SlotSummary",
     "SlotVersion",
     "StorageError",
@@ -105,9 +116,13 @@ __all__ = [
     "StreamUpdate",
     "TableImport",
     "TooFewObservationsError",
+    "TrainingContext",
+    "TrainingOutcome",
     "TrainingRun",
     "Trend",
     "VersionTrend",
+    "Worker",
+    "WorkerOptions",
     "assign",
     "assign_many",
     "drift",
@@ -120,6 +135,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _MODULE_OF = {
     "Aggregates": "model_perf.aggregates",
+    "ChallengeOptions": "model_perf._training",
     "ColumnCheck": "model_perf.drift",
     "ColumnDrift": "model_perf.drift",
     "DataDriftReport": "model_perf.drift",
@@ -128,6 +144,10 @@ _MODULE_OF = {
     "Guardrail": "model_perf._ab_design",
     "Observer": "model_perf._observer",
     "Stream": "model_perf._streams",
+    "TrainingContext": "model_perf._trainers",
+    "TrainingOutcome": "model_perf._outcome",
+    "Worker": "model_perf.worker",
+    "WorkerOptions": "model_perf.worker",
     "assign": "model_perf._assignment",
     "assign_many": "model_perf._assignment",
 }

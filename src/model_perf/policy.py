@@ -146,6 +146,8 @@ class MonitoringPolicy:
         open no further run.
     max_attempts : int, default 3
         Times that a training run is tried.
+    challenge_champion : bool, default False
+        A completed training run starts a test of the champion against the new version by itself.
     """
 
     metrics: Mapping[str, MetricDefinition] = field(default=(), converter=_by_name)
@@ -163,6 +165,7 @@ class MonitoringPolicy:
     min_range_change: float = 0.005
     retrain_on: tuple[str, ...] = field(default=(), converter=_as_tuple)
     max_attempts: int = 3
+    challenge_champion: bool = False
 
     def __attrs_post_init__(self) -> None:
         check.as_float(self.false_alarm_run_length, "false_alarm_run_length", low=20.0, high=1e6)

@@ -21,7 +21,7 @@ from model_perf.errors import InvalidInputError
 from model_perf.repos._bulk import _STAGED_AS_ARRAYS, _STAGED_AS_TABLE
 from model_perf.sql import add_filters, load_migrations, load_queries, quote_schema
 
-STEMS = ("metrics", "training", "ab_tests", "alerts", "drift", "earlier")
+STEMS = ("metrics", "training", "ab_tests", "alerts", "drift", "earlier", "workers", "champions")
 NAMES = [(stem, name) for stem in STEMS for name in load_queries(stem, "model_perf")]
 REPOS = Path(model_perf.__file__).parent / "repos"
 USERS = {stem: [REPOS / f"{stem}.py"] for stem in STEMS} | {
@@ -157,7 +157,10 @@ def test_the_schema_is_quoted_wherever_it_stands() -> None:
     for stem, name in NAMES:
         query = without_comments(load_queries(stem, "Schema")[name])
         assert "{" not in query
-        for table in re.findall(r"(\S*)\bmodel(?:s\b|_performance_metrics|_drift_state|_ab_tests|_alerts)", query):
+        for table in re.findall(
+            r"(\S*)\bmodel(?:s\b|_performance_metrics|_drift_state|_ab_tests|_alerts|_training_history|_workers|_champions)",
+            query,
+        ):
             assert table.endswith('"Schema".'), (name, table)
     assert all("{schema}" not in migration.render("My Schema") for migration in load_migrations())
 
@@ -266,7 +269,12 @@ HOT: dict[str, tuple[str, str, tuple[object, ...], set[str]]] = {
     ),
     "claim": (
         *("training", "claim"),
-        ("w", START + timedelta(days=401), START + timedelta(days=400)),
+        (START + timedelta(days=400), START + timedelta(days=401), "w"),
+        {"model_training_history_due", "model_training_history_pkey"},
+    ),
+    "claim_many": (
+        *("training", "claim_many"),
+        (START + timedelta(days=400), START + timedelta(days=401), "w", ["baseline"], 2, True),
         {"model_training_history_due", "model_training_history_pkey"},
     ),
     "fail_expired": ("training", "fail_expired", (START + timedelta(days=400),), {"model_training_history_due"}),
