@@ -217,6 +217,7 @@ class Worker:
             limit=free,
             lease=self._limits.lease,
             is_seen=is_due,
+            held=[attempt.run.id for attempt in self._held.values() if not attempt.is_stuck],
         )
         if is_due:
             self._seen_at = now

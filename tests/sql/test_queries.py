@@ -274,7 +274,7 @@ HOT: dict[str, tuple[str, str, tuple[object, ...], set[str]]] = {
     ),
     "claim_many": (
         *("training", "claim_many"),
-        (START + timedelta(days=400), START + timedelta(days=401), "w", ["baseline"], 2, True),
+        (START + timedelta(days=400), START + timedelta(days=401), "w", ["baseline"], 2, True, []),
         {"model_training_history_due", "model_training_history_pkey"},
     ),
     "fail_expired": ("training", "fail_expired", (START + timedelta(days=400),), {"model_training_history_due"}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 from model_perf import _validation as check
 from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
 from model_perf.records import TrainingRun, TriggerType, as_metrics, as_optional_model_type, as_trigger_type, new_id
-from model_perf.repos._executor import Executor
+from model_perf.repos._executor import Executor, as_texts
 from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_timestamp, read_cursor
 from model_perf.repos._rows import read_training_run
 from model_perf.sql import add_filters, load_queries
@@ -108,6 +108,7 @@ class TrainingRepo:
         lease: timedelta,
         now: datetime | None = None,
         is_seen: bool = False,
+        held: Iterable[UUID] = (),
     ) -> list[TrainingRun]:
         """Take up to *limit* runs of the model types that are due longest; by one statement, cheap where none is.
 
@@ -115,6 +116,8 @@ class TrainingRepo:
         ----------
         is_seen : bool
             Note in ``model_workers`` that the worker lives.
+        held : iterable of UUID
+            Runs that it has in hand, whatever its clock says of their leases.
         """
         moment = self._executor.moment(now)
         args = (
@@ -124,6 +127,7 @@ class TrainingRepo:
             _names(model_types, "model_types"),
             check.as_int(limit, "limit", high=1000),
             is_seen,
+            as_texts(held),
         )
         rows = await self._executor.run(lambda c: c.fetch(self._queries["claim_many"], *args), repeatable=False)
         return [read_training_run(row) for row in rows]

@@ -50,7 +50,8 @@ WHERE r.id = (
 RETURNING {columns}
 
 -- name: claim_many
--- $1 now, $2 lease_until, $3 worker, $4 model_types, $5 how many, $6 whether the worker's row is to say that it lives
+-- $1 now, $2 lease_until, $3 worker, $4 model_types, $5 how many, $6 whether the worker's row is to say that it lives,
+-- $7 ids that it holds: a worker whose clock was put forward, or whose loop was blocked, takes no run from itself
 -- One statement, since an idle worker asks it at every poll. What is failed has no attempt left and what is claimed
 -- has one: no row is touched twice. MATERIALIZED: a plan that looked for the due ones again would claim more than $5.
 WITH expired AS (
@@ -60,7 +61,7 @@ WITH expired AS (
 ), due AS MATERIALIZED (
     SELECT x.id FROM {schema}.model_training_history x
     WHERE x.training_status IN ('pending', 'running') AND x.run_after <= $1 AND x.attempt < x.max_attempts
-        AND x.model_type = ANY ($4)
+        AND x.model_type = ANY ($4) AND x.id <> ALL ($7::text[]::uuid[])
     ORDER BY x.run_after FOR UPDATE SKIP LOCKED LIMIT $5
 )
 UPDATE {schema}.model_training_history r
