@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 from tests.factories import make_id, make_ref
 from tests.faults.counting_proxy import counting_proxy
+from tests.trainings import FAST, PRESS, open_run, outcome, until, until_ended
 
 from model_perf import (
     ConflictError,
@@ -27,36 +28,12 @@ from model_perf import (
 )
 from model_perf import _attempt as attempts
 
-PRESS = make_id("machine press")
-FAST: dict[str, Any] = {"lease_s": 0.6, "poll_s": 0.02, "backoff_s": 0.0, "grace_s": 5.0}
-
-
-def outcome(version: int = 2, **fields: Any) -> TrainingOutcome:
-    return TrainingOutcome(model_id=make_id("model model"), model_version=version, **fields)
-
-
-async def open_run(tracker: ModelPerformanceTracker, model_type: str = "baseline") -> TrainingRun:
-    return (await tracker.trigger_retraining(model_type=model_type, machine_id=PRESS)).run
-
-
-async def until(condition: Callable[[], Awaitable[bool]], timeout: float = 10.0) -> None:
-    async with asyncio.timeout(timeout):
-        while not await condition():
-            await asyncio.sleep(0.01)
-
 
 async def work(tracker: ModelPerformanceTracker, run: TrainingRun, **options: Any) -> TrainingRun:
     """The run after a worker has done all that was due, retries included."""
     async with tracker.worker(**FAST | options):
         await until_ended(tracker, run)
     return await tracker.training.fetch_run(run.id)
-
-
-async def until_ended(tracker: ModelPerformanceTracker, run: TrainingRun) -> None:
-    async def is_ended() -> bool:
-        return (await tracker.training.fetch_run(run.id)).training_status not in ("pending", "running")
-
-    await until(is_ended)
 
 
 async def test_an_async_trainer_completes_its_run(tracker: ModelPerformanceTracker) -> None:
@@ -236,15 +213,11 @@ async def test_a_thread_that_hangs_keeps_its_slot(
         await worker.drain()  # does not wait for what is stuck
         assert (await tracker.training.fetch_run(good.id)).training_status == "completed"
         release.set()
-        await until(lambda: _is(lambda: worker.n_stuck == 0 and not worker.running))
+        await until(lambda: worker.n_stuck == 0 and not worker.running)
     run = await tracker.training.fetch_run(hanging.id)
     assert (run.training_status, told) == ("failed", [True])
     assert "did not end within timeout_s = 0.2 s" in (run.error_message or "")
     assert "its slot is stuck" in caplog.text
-
-
-async def _is(condition: Callable[[], bool]) -> bool:
-    return condition()
 
 
 async def test_a_cancelled_run_ends_its_trainer(tracker: ModelPerformanceTracker) -> None:
@@ -267,13 +240,12 @@ async def test_a_cancelled_run_ends_its_trainer(tracker: ModelPerformanceTracker
                 context.progress(0.1)
                 time.sleep(0.01)
         except ConflictError as conflict:
-            ended.append("thread")
-            assert "cancelled" in str(conflict)
+            ended.append("thread" if "cancelled" in str(conflict) else str(conflict))
             raise
 
     runs = [await open_run(tracker), await open_run(tracker, "threaded")]
     async with tracker.worker(**FAST | {"concurrency": 2}) as worker:
-        await until(lambda: _is(lambda: len(worker.running) == 2))
+        await until(lambda: len(worker.running) == 2)
         for run in runs:
             await tracker.training.cancel(run.id, reason="not wanted")
         await worker.drain()
@@ -291,14 +263,14 @@ async def test_a_blocked_loop_loses_its_lease(
 
     async def block(run: TrainingRun, context: TrainingContext) -> TrainingOutcome:
         begun.set()
-        time.sleep(1.5)  # noqa: ASYNC251: what is not to be done
+        time.sleep(1.5)  # noqa: ASYNC251
         return outcome(version=13)
 
     async def work_in_another_loop() -> None:
         async with ModelPerformanceTracker.connect(database, schema=tracker.schema, max_size=2) as other:
             other.trainer("baseline")(block)
             async with other.worker(**FAST) as worker:
-                await until(lambda: _is(begun.is_set))
+                await until(begun.is_set)
                 worker.stop()
 
     run = await open_run(tracker)
@@ -341,7 +313,7 @@ async def test_the_worker_at_its_end_finishes_or_hands_back(tracker: ModelPerfor
         tracker.trainer(kind)(_sleeper(seconds))
     runs = {kind: await open_run(tracker, kind) for kind in ("short", "long")}
     async with tracker.worker(**FAST | {"concurrency": 2, "grace_s": 0.8}) as worker:
-        await until(lambda: _is(lambda: len(worker.running) == 2))
+        await until(lambda: len(worker.running) == 2)
     short, long = [await tracker.training.fetch_run(run.id) for run in runs.values()]
     assert short.training_status == "completed"
     assert (long.training_status, long.worker, long.attempt, long.max_attempts) == ("pending", None, 1, 4)
@@ -360,22 +332,24 @@ def _sleeper(seconds: float) -> Callable[[TrainingRun, TrainingContext], Awaitab
 
 async def test_an_idle_worker_asks_once_per_poll(tracker: ModelPerformanceTracker, database: str) -> None:
     """A poll is one statement, and the pool's reset; a worker whose slots are all taken asks nothing."""
-    async with counting_proxy(database) as (dsn, trips):
-        async with ModelPerformanceTracker.connect(dsn, schema=tracker.schema, max_size=1) as far:
-            far.trainer("baseline")(_sleeper(1.0))
-            async with far.worker(**FAST | {"poll_s": 0.1, "lease_s": 60}) as worker:
-                await worker.drain()
-                before, began = trips.n, time.monotonic()
-                await asyncio.sleep(1.0)
-                polls = (time.monotonic() - began) / 0.1
-                assert trips.n - before <= 2 * (polls + 1)
-                assert trips.n - before >= polls  # it did poll
-                await open_run(tracker)
-                await until(lambda: _is(lambda: len(worker.running) == 1))
-                await asyncio.sleep(0.1)
-                before = trips.n
-                await asyncio.sleep(0.5)
-                assert trips.n == before
+    async with (
+        counting_proxy(database) as (dsn, trips),
+        ModelPerformanceTracker.connect(dsn, schema=tracker.schema, max_size=1) as far,
+    ):
+        far.trainer("baseline")(_sleeper(1.0))
+        async with far.worker(**FAST | {"poll_s": 0.1, "lease_s": 60}) as worker:
+            await worker.drain()
+            before, began = trips.n, time.monotonic()
+            await asyncio.sleep(1.0)
+            polls = (time.monotonic() - began) / 0.1
+            assert trips.n - before <= 2 * (polls + 1)
+            assert trips.n - before >= polls  # it did poll
+            await open_run(tracker)
+            await until(lambda: len(worker.running) == 1)
+            await asyncio.sleep(0.1)
+            before = trips.n
+            await asyncio.sleep(0.5)
+            assert trips.n == before
 
 
 async def test_a_worker_claims_only_what_it_can_train(tracker: ModelPerformanceTracker) -> None:
@@ -452,13 +426,15 @@ async def test_trainers_belong_to_their_tracker(tracker: ModelPerformanceTracker
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("concurrency", 0), ("concurrency", 1.5), ("lease_s", 0.0), ("poll_s", -1), ("timeout_s", 0), ("grace_s", -1)]
-    + [("backoff_s", float("nan")), ("max_backoff_s", 5.0), ("name", " ")],
+    [
+        *(("concurrency", 0), ("concurrency", 1.5), ("lease_s", 0.0), ("poll_s", -1), ("timeout_s", 0)),
+        *(("grace_s", -1), ("backoff_s", float("nan")), ("max_backoff_s", 5.0), ("name", " ")),
+    ],
 )
 def test_bad_options_are_refused_by_name(tracker_offline: ModelPerformanceTracker, argument: str, value: Any) -> None:
     """Before anything is claimed."""
     with pytest.raises(InvalidInputError) as refused:
-        tracker_offline.worker(**{argument: value})  # type: ignore[misc]
+        tracker_offline.worker(**{argument: value})
     assert refused.value.argument == argument
 
 
@@ -505,7 +481,7 @@ async def test_claims_end_while_the_database_is_away(
         async with tracker.worker(**FAST) as worker:
             await worker.drain()
             await connection.execute(f"ALTER TABLE {table} RENAME TO away")
-            await until(lambda: _is(lambda: caplog.text.count("no claim") >= 2))
+            await until(lambda: caplog.text.count("no claim") >= 2)
             await connection.execute(f"ALTER TABLE {tracker.schema}.away RENAME TO model_training_history")
             run = await open_run(tracker)
             await until_ended(tracker, run)
