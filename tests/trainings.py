@@ -74,7 +74,7 @@ def _sleeping(note: Callable[[str], None], duration: float) -> Callable[..., Awa
             await context.progress(step / 10)
             await asyncio.sleep(duration / 10)
         note(f"end {run.id} {run.attempt} {os.getpid()}")
-        return TrainingOutcome(model_id=make_id(f"model {run.machine_id}"), model_version=run.attempt)
+        return TrainingOutcome(model_id=make_id(f"model {run.model_type} {run.machine_id}"), model_version=run.attempt)
 
     return train
 

@@ -154,13 +154,11 @@ def test_a_schema_name_that_needs_thought_is_refused(schema: Any) -> None:
 
 def test_the_schema_is_quoted_wherever_it_stands() -> None:
     """No placeholder is left, and every table of ours follows a quoted schema."""
+    ours = "_performance_metrics|_drift_state|_ab_tests|_alerts|_training_history|_workers|_champions"
     for stem, name in NAMES:
         query = without_comments(load_queries(stem, "Schema")[name])
         assert "{" not in query
-        for table in re.findall(
-            r"(\S*)\bmodel(?:s\b|_performance_metrics|_drift_state|_ab_tests|_alerts|_training_history|_workers|_champions)",
-            query,
-        ):
+        for table in re.findall(rf"(\S*)\bmodel(?:s\b|{ours})", query):
             assert table.endswith('"Schema".'), (name, table)
     assert all("{schema}" not in migration.render("My Schema") for migration in load_migrations())
 
