@@ -36,6 +36,7 @@ ROOM_OF = {
     "web": "web",
     "demo": "outside",
     "cli": "outside",
+    "_worker_process": "outside",
     "__main__": "outside",
     "__init__": "public",
 }

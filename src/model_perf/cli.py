@@ -1,4 +1,4 @@
-"""The command ``model-perf``: migrate, status, import, demo."""
+"""The command ``model-perf``: migrate, status, import, worker, demo."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_migrate(commands)
     _add_status(commands)
     _add_import(commands)
+    _add_worker(commands)
     _add_demo(commands)
     return parser
 
@@ -76,6 +77,29 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--time-zone", default="UTC", metavar="ZONE", help="of timestamps that have none (default: UTC)"
     )
     command.set_defaults(run=_import)
+
+
+def _add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("worker", help="carry out training runs until SIGTERM or SIGINT")
+    _add_connection(command)
+    command.add_argument(
+        "--trainers",
+        required=True,
+        metavar="MODULE:FUNCTION",
+        help="called with the tracker, to register trainers",
+    )
+    command.add_argument("--once", action="store_true", help="do what is due, and end")
+    command.add_argument("--concurrency", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
+    command.add_argument("--name", help="of the worker (default: host, process, and a random part)")
+    for option, default, what in (
+        ("lease", 30.0, "after which a worker that has died loses its run"),
+        ("poll", 1.0, "between two looks for runs"),
+        ("timeout", 21_600.0, "that an attempt may take"),
+        ("grace", 20.0, "that trainers have to finish at the end"),
+    ):
+        help_text = f"seconds {what} (default: {default:g})"
+        command.add_argument(f"--{option}", type=float, default=default, metavar="S", help=help_text)
+    command.set_defaults(run=_worker)
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -119,6 +143,12 @@ def _import(args: argparse.Namespace) -> int:
     report = asyncio.run(_with_tracker(args, run, connections=2))
     print(_describe_import(report))
     return 1 if report.rejected else 0
+
+
+def _worker(args: argparse.Namespace) -> int:
+    from model_perf._worker_process import run
+
+    return asyncio.run(_with_tracker(args, lambda tracker: run(tracker, args), connections=args.concurrency + 2))
 
 
 def _demo(args: argparse.Namespace) -> int:

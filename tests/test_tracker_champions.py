@@ -1,0 +1,152 @@
+"""Champions by the facade: on record first, then the host is told; and the test of a new version against them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import asyncpg
+import pytest
+from tests.factories import make_evaluations, make_ref
+from tests.trainings import FAST, PRESS, open_run, outcome, until_ended
+
+from model_perf import Champion, ConflictError, InvalidInputError, ModelPerformanceTracker, MonitoringPolicy
+
+
+async def test_promote_and_roll_back(tracker: ModelPerformanceTracker) -> None:
+    """The version that serves is answered, with its history; the deployment is registered with it."""
+    assert await tracker.champion("baseline", PRESS) is None
+    first = await tracker.promote(make_ref(version=1), by="ana", replaces=0)
+    second = await tracker.promote(make_ref(version=2), by="ana", replaces=first.champion)
+    assert await tracker.champion("baseline", PRESS) == make_ref(version=2)
+    back = await tracker.roll_back("baseline", PRESS, by="bo", reason="slow", replaces=second.champion)
+    assert await tracker.champion("baseline", PRESS) == make_ref(version=1)
+    history = (await tracker.champion_history("baseline", PRESS)).items
+    assert history == (back.champion, second.champion, first.champion)
+    assert len((await tracker.list_models()).items) == 2
+    with pytest.raises(ConflictError) as conflict:
+        await tracker.promote(make_ref(version=3), replaces=second.champion)
+    assert conflict.value.existing == back.champion
+
+
+async def test_a_model_of_another_type_is_not_promoted(tracker: ModelPerformanceTracker) -> None:
+    """A model_id has one model_type."""
+    await tracker.promote(make_ref())
+    with pytest.raises(ConflictError):
+        await tracker.promote(make_ref(model_type="other"))
+    assert await tracker.champion("other", PRESS) is None
+
+
+async def test_the_host_is_told_after_the_commit(tracker: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """Each callback in turn, when others can see the record; a repeat tells again, with the same number."""
+    told: list[tuple[str, int]] = []
+    query = f"SELECT max(number) FROM {tracker.schema}.model_champions"
+
+    @tracker.on_promotion
+    async def first(champion: Champion) -> None:
+        assert await pool.fetchval(query) == champion.number
+        told.append((champion.action, champion.number))
+
+    @tracker.on_promotion
+    async def second(champion: Champion) -> None:
+        told.append(("second", champion.number))
+
+    assert (await tracker.promote(make_ref(version=1))).is_new
+    repeat = await tracker.promote(make_ref(version=1))
+    assert (repeat.is_new, repeat.callback_error) == (False, None)
+    await tracker.promote(make_ref(version=2))
+    await tracker.roll_back("baseline", PRESS)
+    actions = [("promotion", 1), ("promotion", 1), ("promotion", 2), ("rollback", 3)]
+    assert told == [pair for action in actions for pair in (action, ("second", action[1]))]
+
+
+async def test_what_a_callback_raises_is_reported(
+    tracker: ModelPerformanceTracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The record stands, the other callbacks are called, and the answer says what failed."""
+    told: list[int] = []
+
+    @tracker.on_promotion
+    async def broken(champion: Champion) -> None:
+        raise ConnectionError("the router is away")
+
+    @tracker.on_promotion
+    async def sound(champion: Champion) -> None:
+        told.append(champion.number)
+
+    promotion = await tracker.promote(make_ref())
+    assert promotion.callback_error == "ConnectionError: the router is away"
+    assert (promotion.is_new, told) == (True, [1])
+    assert await tracker.champion("baseline", PRESS) == make_ref()
+    assert "on_promotion failed" in caplog.text
+
+
+async def test_in_the_hosts_transaction_the_host_tells(tracker: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """Nobody can tell after a commit that is not ours; rolled back, nothing was promoted."""
+    told: list[int] = []
+
+    @tracker.on_promotion
+    async def tell(champion: Champion) -> None:
+        told.append(champion.number)
+
+    async with pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        assert (await tracker.bind(connection).promote(make_ref())).is_new
+        await transaction.rollback()
+    assert (told, await tracker.champion("baseline", PRESS)) == ([], None)
+
+
+async def test_a_challenge_tests_the_champion_against_the_new_version(tracker: ModelPerformanceTracker) -> None:
+    """Started by hand from a completed run, which the test names."""
+    tracker.trainer("baseline")(lambda run, context: outcome(version=2))
+    run = await open_run(tracker)
+    with pytest.raises(InvalidInputError, match="names no new version"):
+        await tracker.start_challenge(run)
+    async with tracker.worker(**FAST) as worker:
+        await worker.drain()
+    run = await tracker.training.fetch_run(run.id)
+    assert await tracker.start_challenge(run) is None  # no champion
+    await tracker.promote(make_ref(version=1))
+    test = await tracker.start_challenge(run, duration=timedelta(days=7), metric="rmse")
+    assert test is not None
+    assert (test.model_a, test.model_b) == (make_ref(version=1), make_ref(version=2))
+    assert (test.training_run_id, test.test_name) == (run.id, "version 2 against 1")
+    assert await tracker.ab_tests.fetch(test.id) == test
+    with pytest.raises(ConflictError):
+        await tracker.start_challenge(run)
+    await tracker.ab_tests.cancel(test.id)
+    await tracker.promote(make_ref(version=2))
+    assert await tracker.start_challenge(run) is None  # it serves already
+
+
+@pytest.mark.parametrize("challenges", [True, False])
+async def test_a_completed_run_challenges_if_the_policy_says_so(
+    pool: asyncpg.Pool, schema: str, challenges: bool
+) -> None:
+    """By itself only then, and it never promotes."""
+    tracker = ModelPerformanceTracker(pool, schema=schema, policy=MonitoringPolicy(challenge_champion=challenges))
+    await tracker.migrate()
+    await tracker.record_many(make_evaluations([10.0] * 3))
+    await tracker.promote(make_ref(version=1))
+    tracker.trainer("baseline")(lambda run, context: outcome(version=2))
+    run = await open_run(tracker)
+    async with tracker.worker(**FAST) as worker:
+        await worker.drain()
+    tests = (await tracker.ab_tests.list_tests()).items
+    expected = [(run.id, "rmse")] if challenges else []
+    assert [(test.training_run_id, test.design["metric"]) for test in tests] == expected
+    assert await tracker.champion("baseline", PRESS) == make_ref(version=1)
+
+
+async def test_a_challenge_that_cannot_start_fails_no_run(pool: asyncpg.Pool, schema: str) -> None:
+    """Another test runs in the slot: the run is completed all the same."""
+    tracker = ModelPerformanceTracker(pool, schema=schema, policy=MonitoringPolicy(challenge_champion=True))
+    await tracker.migrate()
+    await tracker.promote(make_ref(version=1))
+    await tracker.start_ab_test(name="other", model_a=make_ref(version=1), model_b=make_ref(version=7))
+    tracker.trainer("baseline")(lambda run, context: outcome(version=2))
+    run = await open_run(tracker)
+    async with tracker.worker(**FAST):
+        await until_ended(tracker, run)
+    assert (await tracker.training.fetch_run(run.id)).training_status == "completed"
+    assert len((await tracker.ab_tests.list_tests()).items) == 1
