@@ -401,7 +401,7 @@ async def test_who_opens_a_run_hears_that_no_worker_is_there(pool: asyncpg.Pool,
     trigger = await tracker.trigger_retraining(model_type="baseline")
     assert trigger.notice == f"queued, no worker seen since {seen.isoformat()}"
     assert trigger.workers_seen_at == seen
-    await tracker.training.claim_many("w", model_types=["other"], limit=1, lease=timedelta(1), is_seen=True)
+    await tracker.training.claim_many("w", model_types=["other"], limit=1, lease=timedelta(1), upkeep=True)
     assert (await tracker.trigger_retraining(model_type="other")).notice is None
     await tracker.workers.stop("w")
     assert (await tracker.trigger_retraining(model_type="other")).notice is not None

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("model_perf.worker")
 
-SEEN_EVERY_S = 10.0
-"""How often a worker notes that it lives."""
+UPKEEP_EVERY_S = 10.0
+"""How often a worker notes that it lives, and fails runs that nobody reports on any more."""
 LONGEST_PAUSE_S = 30.0
 """Between two polls, while the database does not answer."""
 
@@ -107,7 +107,7 @@ class Worker:
         self._wake, self._stopping = asyncio.Event(), asyncio.Event()
         self._draining: list[asyncio.Event] = []
         self._polling: asyncio.Task[None] | None = None
-        self._seen_at = 0.0
+        self._next_upkeep = 0.0
 
     @property
     def running(self) -> tuple[TrainingRun, ...]:
@@ -144,7 +144,6 @@ class Worker:
             await self._tracker.workers.start(self.name, list(self._trainers.by_type))
         except StorageError as error:
             log.warning("worker %s: starts without the database: %s", self.name, error)
-        self._seen_at = asyncio.get_running_loop().time()
         self._polling = asyncio.create_task(self._poll())
         return self
 
@@ -208,7 +207,7 @@ class Worker:
     async def _claim(self) -> list[TrainingRun]:
         """One statement at most: none where all slots are taken and nothing is to be noted."""
         now = asyncio.get_running_loop().time()
-        free, is_due = self._concurrency - len(self._held), now - self._seen_at >= SEEN_EVERY_S
+        free, is_due = self._concurrency - len(self._held), now >= self._next_upkeep
         if not (free or is_due):
             return []
         claimed = await self._tracker.training.claim_many(
@@ -216,11 +215,11 @@ class Worker:
             model_types=list(self._trainers.by_type),
             limit=free,
             lease=self._limits.lease,
-            is_seen=is_due,
+            upkeep=is_due,
             held=[attempt.run.id for attempt in self._held.values() if not attempt.is_stuck],
         )
         if is_due:
-            self._seen_at = now
+            self._next_upkeep = now + UPKEEP_EVERY_S
         return claimed
 
     async def _pause(self, seconds: float) -> None:

@@ -270,11 +270,14 @@ HOT: dict[str, tuple[str, str, tuple[object, ...], set[str]]] = {
         (START + timedelta(days=400), START + timedelta(days=401), "w"),
         {"model_training_history_due", "model_training_history_pkey"},
     ),
-    "claim_many": (
-        *("training", "claim_many"),
-        (START + timedelta(days=400), START + timedelta(days=401), "w", ["baseline"], 2, True, []),
-        {"model_training_history_due", "model_training_history_pkey"},
-    ),
+    **{
+        name: (
+            *("training", name),
+            (START + timedelta(days=400), START + timedelta(days=401), "w", ["baseline"], []),
+            {"model_training_history_due", "model_training_history_pkey"},
+        )
+        for name in ("claim_many", "claim_with_upkeep")
+    },
     "fail_expired": ("training", "fail_expired", (START + timedelta(days=400),), {"model_training_history_due"}),
 }
 

@@ -107,15 +107,15 @@ class TrainingRepo:
         limit: int,
         lease: timedelta,
         now: datetime | None = None,
-        is_seen: bool = False,
+        upkeep: bool = False,
         held: Iterable[UUID] = (),
     ) -> list[TrainingRun]:
         """Take up to *limit* runs of the model types that are due longest; by one statement, cheap where none is.
 
         Parameters
         ----------
-        is_seen : bool
-            Note in ``model_workers`` that the worker lives.
+        upkeep : bool
+            Note in ``model_workers`` that the worker lives, and fail runs whose last attempt stopped reporting.
         held : iterable of UUID
             Runs that it has in hand, whatever its clock says of their leases.
         """
@@ -125,11 +125,11 @@ class TrainingRepo:
             check.later(moment, check.as_duration(lease, "lease"), "lease"),
             check.as_text(worker, "worker", max_length=200),
             _names(model_types, "model_types"),
-            check.as_int(limit, "limit", high=1000),
-            is_seen,
             as_texts(held),
         )
-        rows = await self._executor.run(lambda c: c.fetch(self._queries["claim_many"], *args), repeatable=False)
+        text = self._queries["claim_with_upkeep"] if upkeep else self._queries["claim_many"]
+        query = text.replace("LIMIT 1", f"LIMIT {check.as_int(limit, 'limit', high=1000)}")
+        rows = await self._executor.run(lambda connection: connection.fetch(query, *args), repeatable=False)
         return [read_training_run(row) for row in rows]
 
     async def heartbeat(

@@ -1,5 +1,19 @@
 -- Training runs as a state machine: every later transition names the attempt that it belongs to.
 
+-- name: claimed
+-- MATERIALIZED: a plan that looked for the due ones again would claim too many. How many is text: a parameter would have
+-- PostgreSQL plan anew each time, which takes three times as long as the rest.
+due AS MATERIALIZED (
+    SELECT x.id FROM {schema}.model_training_history x
+    WHERE x.training_status IN ('pending', 'running') AND x.run_after <= $1 AND x.attempt < x.max_attempts
+        AND x.model_type = ANY ($4) AND x.id <> ALL ($5::text[]::uuid[])
+    ORDER BY x.run_after FOR UPDATE SKIP LOCKED LIMIT 1
+)
+UPDATE {schema}.model_training_history r
+SET {taken}
+FROM due WHERE r.id = due.id
+RETURNING {columns}
+
 -- name: columns
 r.id, r.model_type, r.machine_id, r.model_id, r.model_version, r.training_status, r.trigger_type, r.triggered_by,
 r.reason, r.training_start, r.training_end, r.training_data_start, r.training_data_end, r.sample_count,
@@ -16,11 +30,10 @@ WHERE r.id IN (
     SELECT x.id FROM {schema}.model_training_history x
     WHERE x.training_status = 'running' AND x.run_after <= $1 AND x.lease_until <= $1
         AND x.attempt >= x.max_attempts
-    ORDER BY x.id FOR UPDATE SKIP LOCKED)
 
 -- name: fail_expired
 -- $1 now: runs whose last attempt lost its lease would block their slot for ever
-{expired}
+{expired} ORDER BY x.id FOR UPDATE SKIP LOCKED)
 
 -- name: open_run
 -- $1 id, $2 model_type, $3 machine_id, $4 model_id, $5 model_version, $6 trigger_type, $7 triggered_by, $8 reason,
@@ -50,24 +63,18 @@ WHERE r.id = (
 RETURNING {columns}
 
 -- name: claim_many
--- $1 now, $2 lease_until, $3 worker, $4 model_types, $5 how many, $6 whether the worker's row is to say that it lives,
--- $7 ids that it holds: a worker whose clock was put forward, or whose loop was blocked, takes no run from itself
--- One statement, since an idle worker asks it at every poll. What is failed has no attempt left and what is claimed
--- has one: no row is touched twice. MATERIALIZED: a plan that looked for the due ones again would claim more than $5.
+-- $1 now, $2 lease_until, $3 worker, $4 model_types, $5 ids that it holds: a worker whose clock was put forward, or whose
+-- loop was blocked, takes no run from itself. One statement, as an idle worker asks it at every poll.
+WITH {claimed}
+
+-- name: claim_with_upkeep
+-- $1 to $5 as in claim_many. Now and then: says that the worker lives, and fails what has expired, for which all that is
+-- due must be read. What is failed has no attempt left and what is claimed has one: no row is touched twice.
 WITH expired AS (
-    {expired}
+    {expired} ORDER BY x.id FOR UPDATE SKIP LOCKED)
 ), seen AS (
-    UPDATE {schema}.model_workers w SET seen_at = $1, model_types = $4, stopped_at = NULL WHERE $6 AND w.worker = $3
-), due AS MATERIALIZED (
-    SELECT x.id FROM {schema}.model_training_history x
-    WHERE x.training_status IN ('pending', 'running') AND x.run_after <= $1 AND x.attempt < x.max_attempts
-        AND x.model_type = ANY ($4) AND x.id <> ALL ($7::text[]::uuid[])
-    ORDER BY x.run_after FOR UPDATE SKIP LOCKED LIMIT $5
-)
-UPDATE {schema}.model_training_history r
-SET {taken}
-FROM due WHERE r.id = due.id
-RETURNING {columns}
+    UPDATE {schema}.model_workers w SET seen_at = $1, model_types = $4, stopped_at = NULL WHERE w.worker = $3
+), {claimed}
 
 -- name: heartbeat
 -- $1 id, $2 attempt, $3 lease_until, $4 progress, $5 stage; a clock that was put back shortens no lease
