@@ -207,6 +207,8 @@ def public_members(cls: type) -> set[str]:
         *(model_perf.drift.MetricCheck, model_perf.SchemaStatus, model_perf.HostDirectory, repos.FleetEntry),
         *(model_perf.drift.DatasetProfile, model_perf.drift.NumericProfile, model_perf.drift.CategoricalProfile),
         *(model_perf.drift.DataDriftReport, model_perf.drift.ColumnDrift, model_perf.drift.ColumnCheck),
+        *(records.Champion, records.SeenWorker, results.Promotion, repos.ChampionRepo, repos.WorkerRepo),
+        *(model_perf.TrainingOutcome, model_perf.TrainingContext, model_perf.Worker),
         *(repos.SlotVersion, results.SlotSummary, results.ImportReport, results.TableImport, results.RejectedRow),
     ],
 )
