@@ -9,7 +9,7 @@ import pytest
 from tests.factories import make_evaluations, make_ref
 from tests.trainings import FAST, PRESS, open_run, outcome, until_ended
 
-from model_perf import Champion, ConflictError, InvalidInputError, ModelPerformanceTracker, MonitoringPolicy
+from model_perf import Alert, Champion, ConflictError, InvalidInputError, ModelPerformanceTracker, MonitoringPolicy
 
 
 async def test_promote_and_roll_back(tracker: ModelPerformanceTracker) -> None:
@@ -136,6 +136,66 @@ async def test_a_completed_run_challenges_if_the_policy_says_so(
     expected = [(run.id, "rmse")] if challenges else []
     assert [(test.training_run_id, test.design["metric"]) for test in tests] == expected
     assert await tracker.champion("baseline", PRESS) == make_ref(version=1)
+
+
+async def _complete_a_run_for(tracker: ModelPerformanceTracker, pool: asyncpg.Pool, wish: str) -> Alert:
+    """An alert with what a policy has written on it, after the run that it asked for is completed."""
+    alert = await tracker.alerts.open_or_repeat(make_ref(), alert_type="own", severity="critical", message="look")
+    await pool.execute(f"UPDATE {tracker.schema}.model_alerts SET auto_action = $1::text::jsonb", wish)
+    run = await open_run(tracker)
+    await pool.execute(f"UPDATE {tracker.schema}.model_training_history SET alert_id = $1", alert.id)
+    tracker.trainer("baseline")(lambda run, context: outcome(version=2))
+    async with tracker.worker(**FAST) as worker:
+        await worker.drain()
+    assert (await tracker.training.fetch_run(run.id)).alert_id == alert.id
+    return await tracker.alerts.fetch(alert.id)
+
+
+async def test_the_alert_that_asked_for_a_run_gets_its_test(
+    tracker: ModelPerformanceTracker, pool: asyncpg.Pool
+) -> None:
+    """If the policy wrote so on the alert; what was done stands there too, and in its log."""
+    await tracker.promote(make_ref(version=1))
+    alert = await _complete_a_run_for(tracker, pool, '{"action": "retrain", "start_ab_test": true}')
+    [test] = (await tracker.ab_tests.list_tests()).items
+    assert test.model_b == make_ref(version=2)
+    reason = f"run {test.training_run_id} completed; test 'version 2 against 1' is started"
+    expected = {"action": "retrain", "start_ab_test": True, "test_id": str(test.id), "reason": reason}
+    assert (alert.auto_action, alert.auto_action_taken) == (expected, True)
+    events = await pool.fetch(
+        f"SELECT notes FROM {tracker.schema}.model_alert_events WHERE event = 'acted' ORDER BY id"
+    )
+    assert events[-1]["notes"] == reason
+
+
+async def test_an_alert_is_told_why_there_is_no_test(tracker: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """Without a champion there is nothing to test against."""
+    alert = await _complete_a_run_for(tracker, pool, '{"action": "retrain", "start_ab_test": true}')
+    assert str(alert.auto_action["reason"]).endswith("no test is started: there is no champion to test it against")
+    assert (await tracker.ab_tests.list_tests()).items == ()
+
+
+async def test_an_alert_that_wants_no_test_gets_none(tracker: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """Retraining alone is not a test, and nothing is written on the alert."""
+    await tracker.promote(make_ref(version=1))
+    alert = await _complete_a_run_for(tracker, pool, '{"action": "retrain"}')
+    assert (alert.auto_action, (await tracker.ab_tests.list_tests()).items) == ({"action": "retrain"}, ())
+
+
+async def test_the_champion_is_the_version_in_service(tracker: ModelPerformanceTracker) -> None:
+    """Though a newer version is known and evaluated; a directory that can say so has the last word elsewhere."""
+    await tracker.promote(make_ref(version=1))
+    await tracker.record_many(make_evaluations([10.0], ref=make_ref(version=2)))
+    summary = await tracker.summary("baseline", PRESS)
+    assert [(version.model_version, version.is_champion) for version in summary.versions] == [(2, False), (1, True)]
+    assert summary.active is not None
+    assert summary.active.model_version == 1
+    ref = make_ref()
+    found = await tracker.find_model(ref.model_id, model_type="baseline", machine_id=PRESS)
+    assert found.model_version == 1
+    await tracker.promote(make_ref(version=2))
+    found = await tracker.find_model(ref.model_id, model_type="baseline", machine_id=PRESS)
+    assert found.model_version == 2
 
 
 async def test_a_challenge_that_cannot_start_fails_no_run(pool: asyncpg.Pool, schema: str) -> None:

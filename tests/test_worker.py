@@ -21,12 +21,14 @@ from model_perf import (
     InvalidInputError,
     ModelPerformanceTracker,
     SchemaError,
+    StorageError,
     TrainingContext,
     TrainingOutcome,
     TrainingRun,
     Worker,
 )
 from model_perf import _attempt as attempts
+from model_perf import worker as worker_module
 
 
 async def work(tracker: ModelPerformanceTracker, run: TrainingRun, **options: Any) -> TrainingRun:
@@ -457,6 +459,95 @@ async def test_a_bound_tracker_has_no_worker(tracker: ModelPerformanceTracker, p
     async with pool.acquire() as connection, connection.transaction():
         with pytest.raises(InvalidInputError, match="use the tracker itself"):
             tracker.bind(connection).worker()
+
+
+async def test_a_report_whose_answer_is_lost_is_heard(
+    tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was committed and the connection broke: the repeat finds it done, and nobody takes that for a lost lease."""
+    complete, calls = tracker.complete_training, list[int]()
+
+    async def break_after_the_first(run_id: Any, attempt: int, made: TrainingOutcome) -> TrainingRun:
+        calls.append(attempt)
+        run = await complete(run_id, attempt, made)
+        if len(calls) == 1:
+            raise StorageError("the connection was lost", retry_safe=True, outcome_unknown=True)
+        return run
+
+    monkeypatch.setattr(tracker, "complete_training", break_after_the_first)
+    tracker.trainer("baseline")(lambda run, context: outcome())
+    run = await work(tracker, await open_run(tracker))
+    assert (run.training_status, calls) == ("completed", [1, 1])
+    assert "its report waits for the database" in caplog.text
+    assert "lease was lost" not in caplog.text
+
+
+async def test_a_report_waits_for_the_database(
+    tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than the lease, which is renewed once it is back; nobody else is given the run meanwhile."""
+    complete, until_then = tracker.complete_training, time.monotonic() + 1.0
+
+    async def refuse_for_a_second(run_id: Any, attempt: int, made: TrainingOutcome) -> TrainingRun:
+        if time.monotonic() < until_then:
+            raise StorageError("no connection", retry_safe=True)
+        return await complete(run_id, attempt, made)
+
+    monkeypatch.setattr(tracker, "complete_training", refuse_for_a_second)
+    tracker.trainer("baseline")(lambda run, context: outcome())
+    run = await work(tracker, await open_run(tracker), concurrency=2)
+    assert (run.training_status, run.attempt) == ("completed", 1)
+
+
+async def test_a_worker_ends_though_its_report_is_not_heard(
+    tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database stays away: after grace_s it gives up, and the run is another's once its lease has run out."""
+    monkeypatch.setattr(worker_module, "TO_END_S", 0.2)
+
+    async def refuse(run_id: Any, attempt: int, made: TrainingOutcome) -> TrainingRun:
+        raise StorageError("no connection", retry_safe=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tracker, "complete_training", refuse)
+        tracker.trainer("baseline")(lambda run, context: outcome())
+        run = await open_run(tracker)
+        async with tracker.worker(**FAST | {"grace_s": 0.2}) as worker:
+            await until(lambda: len(worker.running) == 1)
+            began = time.monotonic()
+        assert time.monotonic() - began < 5.0
+        assert worker.running == ()
+    run = await work(tracker, run)
+    assert (run.training_status, run.attempt) == ("completed", 2)
+
+
+async def test_whatever_goes_wrong_with_a_claim_it_goes_on(
+    tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker that silently stopped asking would be worse than one that complains."""
+    claim, calls = tracker.training.claim_many, list[int]()
+
+    async def break_twice(*args: Any, **options: Any) -> list[TrainingRun]:
+        calls.append(1)
+        if len(calls) <= 2:
+            raise RuntimeError("a bug of somebody's")
+        return await claim(*args, **options)
+
+    monkeypatch.setattr(tracker.training, "claim_many", break_twice)
+    tracker.trainer("baseline")(lambda run, context: outcome())
+    assert (await work(tracker, await open_run(tracker))).training_status == "completed"
+    assert caplog.text.count("a bug of somebody's") >= 2
+
+
+async def test_a_coroutine_that_nobody_declared_is_nonsense(tracker: ModelPerformanceTracker) -> None:
+    """A lambda around an async function runs in a thread and gives a coroutine; that is said, without a warning."""
+
+    async def train(run: TrainingRun, context: TrainingContext) -> TrainingOutcome:
+        return outcome()
+
+    tracker.trainer("baseline")(lambda run, context: train(run, context))
+    run = await work(tracker, await open_run(tracker))
+    assert "returned coroutine" in (run.error_message or "")
 
 
 async def test_a_worker_is_entered_once(tracker: ModelPerformanceTracker) -> None:

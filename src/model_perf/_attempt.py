@@ -62,9 +62,9 @@ class Attempt:
 
     async def carry_out(self) -> None:
         """Call the trainer and report how it ended; returns once the slot is free again."""
-        beating = asyncio.create_task(self._beat())
         arguments = (self.run, self._context) if self._trainer.external_lease is None else (self.run,)
         work = self._trainer.start(*arguments)
+        beating = asyncio.create_task(self._beat())
         try:
             if await self._is_ended(work):
                 await self._report_end(work.result())
@@ -204,7 +204,7 @@ class Attempt:
         except (ConflictError, NotFoundError) as lost:
             if not self._lost.done():
                 self._lost.set_result(str(lost))
-        except StorageError as error:
+        except ModelPerfError as error:
             log.warning("run %s: no heartbeat: %s", self._name, error)
             context._news.set()  # again in a second, and not in a third of the lease
 

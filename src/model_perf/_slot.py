@@ -14,9 +14,12 @@ ALIVE = timedelta(minutes=1)
 
 
 def find_active(versions: Sequence[SlotVersion], in_service: Mapping[UUID, int | None]) -> SlotVersion | None:
-    """The version that the host says is in service, else the one evaluated last, else the newest."""
+    """The version that the host says is in service, else the champion, else the one evaluated last, else the newest."""
     for version in versions:
         if in_service.get(version.model_id) == version.model_version:
+            return version
+    for version in versions:
+        if version.is_champion:
             return version
     evaluated = [(v.evaluation.evaluation_date, v.model_version, v) for v in versions if v.evaluation is not None]
     if evaluated:

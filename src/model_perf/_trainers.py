@@ -133,7 +133,10 @@ class Trainer:
 
         def call() -> None:
             try:
-                ended = Ended(answer=context.run(self.function, *args))
+                answer = context.run(self.function, *args)
+                if inspect.iscoroutine(answer):
+                    answer.close()  # of a function that is not declared async: no outcome, and nothing to warn of
+                ended = Ended(answer=answer)
             except BaseException as error:
                 ended = Ended(error=error)
             try:

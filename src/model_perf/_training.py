@@ -81,8 +81,7 @@ async def complete(
         )
 
     run = await tracker._executor.run(register_and_complete, transaction=True)
-    if tracker.policy.challenge_champion:
-        await follow_up(tracker, run)
+    await follow_up(tracker, run)
     return run
 
 
@@ -130,13 +129,34 @@ def storable(text: str) -> str:
 
 
 async def follow_up(tracker: ModelPerformanceTracker, run: TrainingRun) -> None:
-    """What the policy lets a completed run start by itself; the run is completed whatever comes of it."""
+    """Start the test that the policy, or the alert that asked for the run, wants of its version.
+
+    The run is completed whatever comes of it; what was done is kept on the alert.
+    """
     try:
-        test = await challenge(tracker, run, {})
+        wanted = run.alert_id is not None and await _is_wanted(tracker, run.alert_id)
+        if not (wanted or tracker.policy.challenge_champion):
+            return
+        done = await _try_challenge(tracker, run)
+        log.info("run %s: %s", run.id, done["reason"])
+        if run.alert_id is not None:
+            await tracker.alerts.note_act(run.alert_id, done)
     except ModelPerfError as error:
         log.warning("run %s: no test of its version is started: %s", run.id, error)
-    else:
-        log.info("run %s: %s", run.id, f"test {test.id} is started" if test else "there is no champion to test")
+
+
+async def _is_wanted(tracker: ModelPerformanceTracker, alert_id: UUID) -> bool:
+    return (await tracker.alerts.fetch(alert_id)).auto_action.get("start_ab_test") is True
+
+
+async def _try_challenge(tracker: ModelPerformanceTracker, run: TrainingRun) -> dict[str, object]:
+    try:
+        test = await challenge(tracker, run, {})
+    except (ConflictError, InvalidInputError) as refused:
+        return {"reason": f"run {run.id} completed; no test is started: {refused}"}
+    if test is None:
+        return {"reason": f"run {run.id} completed; no test is started: there is no champion to test it against"}
+    return {"reason": f"run {run.id} completed; test {test.test_name!r} is started", "test_id": str(test.id)}
 
 
 async def challenge(tracker: ModelPerformanceTracker, run: TrainingRun, options: ChallengeOptions) -> ABTest | None:

@@ -237,6 +237,7 @@ class TrainingRun:
     progress: float | None = None
     error_message: str | None = None
     error_traceback: str | None = None
+    alert_id: UUID | None = None
     created_at: datetime
     metadata: Mapping[str, object] = field(factory=dict)
 

@@ -112,7 +112,8 @@ class SlotSummary:
     Attributes
     ----------
     active : SlotVersion or None
-        The version in service: as the host's directory says, else the one evaluated last, else the newest.
+        The version in service: as the host's directory says, else the champion, else the one evaluated last, else the
+        newest.
     """
 
     model_type: str

@@ -319,7 +319,7 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls, TrainingCalls, Champi
         Parameters
         ----------
         model_version : int, optional
-            None asks the directory which version is in service, and takes the newest known one where it cannot say.
+            None asks the directory which version is in service, else takes the champion, else the newest known one.
 
         Raises
         ------

@@ -143,6 +143,8 @@ class Worker:
         try:
             await self._tracker.workers.start(self.name, list(self._trainers.by_type))
         except StorageError as error:
+            if not error.retry_safe:
+                raise
             log.warning("worker %s: starts without the database: %s", self.name, error)
         self._polling = asyncio.create_task(self._poll())
         return self
@@ -155,8 +157,7 @@ class Worker:
             await self._end_polling()
             await self._finish_or_hand_back()
         finally:
-            for task in self._held:
-                task.cancel()
+            await self._cancel_all()
         try:
             await self._tracker.workers.stop(self.name)
         except StorageError as late:
@@ -166,16 +167,23 @@ class Worker:
         """A claim under way is waited for, as its answer would be lost; but not for ever."""
         assert self._polling is not None
         await asyncio.wait({self._polling}, timeout=max(self._grace_s, 1.0))
-        self._polling.cancel()
 
     async def _finish_or_hand_back(self) -> None:
-        if self._held:
-            await asyncio.wait(set(self._held), timeout=self._grace_s)
+        working = {task for task, attempt in self._held.items() if not attempt.is_stuck}
+        if working:
+            await asyncio.wait(working, timeout=self._grace_s)
         for attempt in self._held.values():
-            log.info("worker %s: hands back run %s", self.name, attempt.run.id)
             attempt.give_up()
         if self._held:
             await asyncio.wait(set(self._held), timeout=TO_END_S)
+
+    async def _cancel_all(self) -> None:
+        """What does not end by itself, such as a report to a database that is away: its lease will run out."""
+        left = {task for task in (self._polling, *self._held) if task is not None and not task.done()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=1.0)
 
     async def _poll(self) -> None:
         failures = 0
@@ -184,12 +192,11 @@ class Worker:
             asked = list(self._draining)  # before the look: what is opened after it is not seen by it
             try:
                 claimed = await self._claim()
-            except ModelPerfError as error:
+            except Exception as error:  # whatever it is, a worker that stopped asking would be worse
                 failures += 1
-                log.warning("worker %s: no claim: %s", self.name, error)
-                await self._pause(
-                    min(self._poll_s * 2 ** min(failures, 20), LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)
-                )
+                log.warning("worker %s: no claim: %s", self.name, error, exc_info=not isinstance(error, ModelPerfError))
+                pause_s = min(self._poll_s * 2 ** min(failures, 20), LONGEST_PAUSE_S)
+                await self._pause(pause_s * random.uniform(0.5, 1.0))
                 continue
             failures = 0
             for run in claimed:

@@ -140,6 +140,7 @@ def read_slot_version(row: Row) -> SlotVersion:
         first_seen_at=row["first_seen_at"],
         evaluation=_optional_point(row),
         training_samples=row["training_samples"],
+        is_champion=row["is_champion"],
     )
 
 
@@ -182,7 +183,9 @@ _IDS = ("id", "machine_id", "model_id")
 
 def read_training_run(row: Row) -> TrainingRun:
     return TrainingRun(
-        feature_names=tuple(row["feature_names"]), **_fields(row, _TRAINING_PLAIN, _TRAINING_TIMES, _TRAINING_JSON)
+        feature_names=tuple(row["feature_names"]),
+        alert_id=_id(row["alert_id"]),
+        **_fields(row, _TRAINING_PLAIN, _TRAINING_TIMES, _TRAINING_JSON),
     )
 
 

@@ -19,8 +19,8 @@ r.id, r.model_type, r.machine_id, r.model_id, r.model_version, r.training_status
 r.reason, r.training_start, r.training_end, r.training_data_start, r.training_data_end, r.sample_count,
 r.performance_improvement, r.hyperparameters::text AS hyperparameters, r.feature_names,
 r.training_metrics::text AS training_metrics, r.validation_metrics::text AS validation_metrics, r.attempt,
-r.max_attempts, r.run_after, r.lease_until, r.worker, r.progress, r.error_message, r.error_traceback, r.created_at,
-r.metadata::text AS metadata
+r.max_attempts, r.run_after, r.lease_until, r.worker, r.progress, r.error_message, r.error_traceback, r.alert_id,
+r.created_at, r.metadata::text AS metadata
 
 -- name: expired
 UPDATE {schema}.model_training_history r
