@@ -550,6 +550,49 @@ async def test_a_coroutine_that_nobody_declared_is_nonsense(tracker: ModelPerfor
     assert "returned coroutine" in (run.error_message or "")
 
 
+async def test_a_worker_needs_a_writers_rights_only(
+    tracker: ModelPerformanceTracker, pool: asyncpg.Pool, database: str
+) -> None:
+    """SELECT, INSERT, UPDATE: nothing of what it does deletes."""
+    role = f"role_{tracker.schema}"
+    await pool.execute(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT USAGE ON SCHEMA {tracker.schema} TO {role};"
+        f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA {tracker.schema} TO {role}"
+    )
+    run = await open_run(tracker)
+    try:
+        async with asyncpg.create_pool(database, user=role, password="secret", min_size=1, max_size=2) as own:
+            writer = ModelPerformanceTracker(own, schema=tracker.schema)
+            writer.trainer("baseline")(lambda run, context: outcome())
+            run = await work(writer, run)
+            assert (await writer.promote(make_ref(version=2))).is_new
+            await writer.promote(make_ref(version=3))
+            await writer.roll_back("baseline", PRESS)
+    finally:
+        await pool.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+    assert run.training_status == "completed"
+
+
+async def test_a_worker_without_rights_says_so(
+    tracker: ModelPerformanceTracker, pool: asyncpg.Pool, database: str
+) -> None:
+    """It does not begin, and wait for a database that is there."""
+    role = f"role_{tracker.schema}"
+    await pool.execute(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT USAGE ON SCHEMA {tracker.schema} TO {role};"
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA {tracker.schema} TO {role}"
+    )
+    try:
+        async with asyncpg.create_pool(database, user=role, password="secret", min_size=1, max_size=2) as own:
+            reader = ModelPerformanceTracker(own, schema=tracker.schema)
+            reader.trainer("baseline")(lambda run, context: outcome())
+            with pytest.raises(StorageError, match="permission denied"):
+                async with reader.worker(**FAST):
+                    pass
+    finally:
+        await pool.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+
 async def test_a_worker_is_entered_once(tracker: ModelPerformanceTracker) -> None:
     """Its slots and its end belong to one life."""
     tracker.trainer("baseline")(lambda run, context: outcome())

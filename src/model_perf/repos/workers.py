@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from model_perf import _validation as check
 from model_perf.records import SeenWorker
 from model_perf.repos._executor import Executor
 from model_perf.repos._rows import read_worker
 from model_perf.sql import load_queries
-
-KEPT = timedelta(days=30)
-"""How long a worker that is not seen any more stays in the list."""
 
 
 class WorkerRepo:
@@ -23,9 +20,8 @@ class WorkerRepo:
         self._queries = load_queries("workers", executor.schema)
 
     async def start(self, worker: str, model_types: Sequence[str], *, now: datetime | None = None) -> None:
-        """A worker begins; workers that were not seen for 30 days leave the list."""
-        name, moment = check.as_text(worker, "worker", max_length=200), self._executor.moment(now)
-        args = name, list(model_types), moment, check.later(moment, -KEPT, "now")
+        """A worker begins, or begins again."""
+        args = check.as_text(worker, "worker", max_length=200), list(model_types), self._executor.moment(now)
         await self._executor.run(lambda connection: connection.execute(self._queries["start"], *args))
 
     async def stop(self, worker: str, *, now: datetime | None = None) -> None:

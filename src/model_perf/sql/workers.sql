@@ -1,10 +1,7 @@
 -- Workers that train: a row each, which says when it was last seen.
 
 -- name: start
--- $1 worker, $2 model_types, $3 now, $4 rows of workers not seen since go, as every process has a name of its own
-WITH gone AS (
-    DELETE FROM {schema}.model_workers w WHERE w.seen_at < $4 AND w.worker <> $1
-)
+-- $1 worker, $2 model_types, $3 now
 INSERT INTO {schema}.model_workers AS w (worker, model_types, started_at, seen_at)
 VALUES ($1, $2, $3, $3)
 ON CONFLICT (worker) DO UPDATE
