@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,10 +20,16 @@ ROOT = Path(__file__).parents[1]
 TRAINERS = "tests.hosts_training:register"
 
 
-def start(database: str, tracker: ModelPerformanceTracker, *arguments: str) -> subprocess.Popen[str]:
+@contextmanager
+def start(database: str, tracker: ModelPerformanceTracker, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The command; killed at the end if it is still there."""
     command = [sys.executable, "-m", "model_perf", "worker", "--dsn", database, "--schema", tracker.schema]
     given = arguments if "--trainers" in arguments else ("--trainers", TRAINERS, *arguments)
-    return subprocess.Popen([*command, *given], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen([*command, *given], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
