@@ -175,6 +175,20 @@ async def test_an_alert_is_told_why_there_is_no_test(tracker: ModelPerformanceTr
     assert (await tracker.ab_tests.list_tests()).items == ()
 
 
+async def test_what_is_switched_off_starts_no_test(pool: asyncpg.Pool, schema: str) -> None:
+    """Neither for an alert nor by the policy; the alert says so."""
+    tracker = ModelPerformanceTracker(pool, schema=schema, policy=MonitoringPolicy(challenge_champion=True))
+    await tracker.migrate()
+    await pool.execute(
+        f"INSERT INTO {schema}.model_automation (machine_id, model_type, is_enabled, changed_at)"
+        f" VALUES ('{PRESS}', 'baseline', false, now())"
+    )
+    await tracker.promote(make_ref(version=1))
+    alert = await _complete_a_run_for(tracker, pool, '{"start_ab_test": true}')
+    assert str(alert.auto_action["reason"]).endswith("no test is started: automation is switched off")
+    assert (await tracker.ab_tests.list_tests()).items == ()
+
+
 async def test_an_alert_that_wants_no_test_gets_none(tracker: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
     """Retraining alone is not a test, and nothing is written on the alert."""
     await tracker.promote(make_ref(version=1))

@@ -133,29 +133,30 @@ async def follow_up(tracker: ModelPerformanceTracker, run: TrainingRun) -> None:
 
     The run is completed whatever comes of it; what was done is kept on the alert.
     """
+    if run.alert_id is None and not tracker.policy.challenge_champion:
+        return
     try:
-        wanted = run.alert_id is not None and await _is_wanted(tracker, run.alert_id)
-        if not (wanted or tracker.policy.challenge_champion):
-            return
-        done = await _try_challenge(tracker, run)
-        log.info("run %s: %s", run.id, done["reason"])
-        if run.alert_id is not None:
-            await tracker.alerts.note_act(run.alert_id, done)
+        is_wanted, is_off = await tracker.training.fetch_wish(run)
+        if is_wanted or tracker.policy.challenge_champion:
+            done = {"reason": f"{_untested(run)}: automation is switched off"} if is_off else await _try(tracker, run)
+            log.info("run %s: %s", run.id, done["reason"])
+            if run.alert_id is not None:
+                await tracker.alerts.note_act(run.alert_id, done)
     except ModelPerfError as error:
         log.warning("run %s: no test of its version is started: %s", run.id, error)
 
 
-async def _is_wanted(tracker: ModelPerformanceTracker, alert_id: UUID) -> bool:
-    return (await tracker.alerts.fetch(alert_id)).auto_action.get("start_ab_test") is True
+def _untested(run: TrainingRun) -> str:
+    return f"run {run.id} completed; no test is started"
 
 
-async def _try_challenge(tracker: ModelPerformanceTracker, run: TrainingRun) -> dict[str, object]:
+async def _try(tracker: ModelPerformanceTracker, run: TrainingRun) -> dict[str, str]:
     try:
         test = await challenge(tracker, run, {})
     except (ConflictError, InvalidInputError) as refused:
-        return {"reason": f"run {run.id} completed; no test is started: {refused}"}
+        return {"reason": f"{_untested(run)}: {refused}"}
     if test is None:
-        return {"reason": f"run {run.id} completed; no test is started: there is no champion to test it against"}
+        return {"reason": f"{_untested(run)}: there is no champion to test it against"}
     return {"reason": f"run {run.id} completed; test {test.test_name!r} is started", "test_id": str(test.id)}
 
 

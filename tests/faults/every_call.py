@@ -288,6 +288,7 @@ async def read_everything(tracker: ModelPerformanceTracker) -> dict[str, Any]:
         "reports": await _pages(lambda cursor: tracker.drift.list_reports(REF, **period, limit=1, cursor=cursor)),
         "slots": await _pages(lambda cursor: metrics.list_latest(limit=1, cursor=cursor)),
         "deployments": await _pages(lambda cursor: metrics.list_models(limit=2, cursor=cursor)),
+        "wish": await training.fetch_wish((await training.list_runs(model_type="worked")).items[0]),
         "outlook": await training.fetch_outlook("worked", MACHINE),
         "workers": await tracker.workers.list_workers(since=START),
         "champions": await _pages(lambda c: tracker.champions.list_changes("worked", MACHINE, limit=1, cursor=c)),

@@ -142,6 +142,13 @@ RETURNING {columns}
 -- $1 id
 SELECT {columns} FROM {schema}.model_training_history r WHERE r.id = $1
 
+-- name: fetch_wish
+-- $1 alert_id, $2 machine_id, $3 model_type
+SELECT EXISTS (SELECT FROM {schema}.model_alerts a WHERE a.id = $1 AND a.auto_action ->> 'start_ab_test' = 'true')
+        AS is_test_wanted,
+    EXISTS (SELECT FROM {schema}.model_automation s
+        WHERE s.machine_id = $2 AND s.model_type = $3 AND NOT s.is_enabled) AS is_switched_off
+
 -- name: list_runs
 -- $1 and $2 created_at and id before which the page starts (newest first), $3 limit
 SELECT {columns} FROM {schema}.model_training_history r
