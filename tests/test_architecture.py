@@ -32,9 +32,11 @@ ROOM_OF = {
     "directory": "directory",
     "tracker": "tracker",
     "results": "tracker",
+    "worker": "tracker",
     "web": "web",
     "demo": "outside",
     "cli": "outside",
+    "_worker_process": "outside",
     "__main__": "outside",
     "__init__": "public",
 }

@@ -209,6 +209,8 @@ def public_members(cls: type) -> set[str]:
         *(model_perf.drift.DataDriftReport, model_perf.drift.ColumnDrift, model_perf.drift.ColumnCheck),
         *(model_perf.PruneReport, model_perf.ForgetReport, model_perf.TrackerStats, model_perf.TableStats),
         *(model_perf.TableSize, model_perf.Diagnosis, model_perf.Finding),
+        *(records.Champion, records.SeenWorker, results.Promotion, repos.ChampionRepo, repos.WorkerRepo),
+        *(model_perf.TrainingOutcome, model_perf.TrainingContext, model_perf.Worker),
         *(repos.SlotVersion, results.SlotSummary, results.ImportReport, results.TableImport, results.RejectedRow),
     ],
 )

@@ -27,11 +27,13 @@ from model_perf.records import (
     Alert,
     AlertEvent,
     AutomationSwitch,
+    Champion,
     Evaluation,
     FalsePositiveRate,
     Look,
     Model,
     ModelRef,
+    SeenWorker,
     TrainingRun,
 )
 from model_perf.repos import FleetEntry, Page, Point, RecordedBatch, SlotVersion
@@ -40,6 +42,7 @@ from model_perf.results import (
     ChecksReport,
     CheckStep,
     ImportReport,
+    Promotion,
     RecordedEvaluation,
     RejectedRow,
     RetrainingTrigger,
@@ -68,9 +71,13 @@ if typing.TYPE_CHECKING:
         TableStats,
         TrackerStats,
     )
+    from model_perf._outcome import TrainingOutcome
     from model_perf._streams import Stream
+    from model_perf._trainers import TrainingContext
+    from model_perf._training import ChallengeOptions
     from model_perf.aggregates import Aggregates
     from model_perf.drift import ColumnCheck, ColumnDrift, DataDriftReport, DatasetProfile
+    from model_perf.worker import Worker, WorkerOptions
 
 __version__ = "0.1.0"
 
@@ -84,6 +91,8 @@ __all__ = [
     "AutomationPolicy",
     "AutomationRule",
     "AutomationSwitch",
+    "ChallengeOptions",
+    "Champion",
     "CheckStep",
     "ChecksReport",
     "ColumnCheck",
@@ -116,6 +125,7 @@ __all__ = [
     "Observer",
     "Page",
     "Point",
+    "Promotion",
     "PruneReport",
     "RecordedBatch",
     "RecordedEvaluation",
@@ -123,6 +133,7 @@ __all__ = [
     "RetrainingTrigger",
     "SchemaError",
     "SchemaStatus",
+    "SeenWorker",
     "SlotSummary",
     "SlotVersion",
     "StorageError",
@@ -133,9 +144,13 @@ __all__ = [
     "TableStats",
     "TooFewObservationsError",
     "TrackerStats",
+    "TrainingContext",
+    "TrainingOutcome",
     "TrainingRun",
     "Trend",
     "VersionTrend",
+    "Worker",
+    "WorkerOptions",
     "assign",
     "assign_many",
     "drift",
@@ -148,6 +163,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _MODULE_OF = {
     "Aggregates": "model_perf.aggregates",
+    "ChallengeOptions": "model_perf._training",
     "ColumnCheck": "model_perf.drift",
     "ColumnDrift": "model_perf.drift",
     "DataDriftReport": "model_perf.drift",
@@ -163,6 +179,10 @@ _MODULE_OF = {
     "TableSize": "model_perf._operating_results",
     "TableStats": "model_perf._operating_results",
     "TrackerStats": "model_perf._operating_results",
+    "TrainingContext": "model_perf._trainers",
+    "TrainingOutcome": "model_perf._outcome",
+    "Worker": "model_perf.worker",
+    "WorkerOptions": "model_perf.worker",
     "assign": "model_perf._assignment",
     "assign_many": "model_perf._assignment",
 }

@@ -1,4 +1,4 @@
-"""The command ``model-perf``: migrate, status, doctor, prune, run-checks, import, demo."""
+"""The command ``model-perf``: migrate, status, doctor, prune, run-checks, import, worker, demo."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_prune(commands)
     _add_import(commands)
     _add_run_checks(commands)
+    _add_worker(commands)
     _add_demo(commands)
     return parser
 
@@ -124,6 +125,29 @@ def _add_run_checks(commands: argparse._SubParsersAction[argparse.ArgumentParser
     _add_connection(command)
     command.add_argument("--json", action="store_true", help="print the report as one JSON object")
     command.set_defaults(run=_run_checks)
+
+
+def _add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("worker", help="carry out training runs until SIGTERM or SIGINT")
+    _add_connection(command)
+    command.add_argument(
+        "--trainers",
+        required=True,
+        metavar="MODULE:FUNCTION",
+        help="called with the tracker, to register trainers",
+    )
+    command.add_argument("--once", action="store_true", help="do what is due, and end")
+    command.add_argument("--concurrency", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
+    command.add_argument("--name", help="of the worker (default: host, process, and a random part)")
+    for option, default, what in (
+        ("lease", 30.0, "after which a worker that has died loses its run"),
+        ("poll", 1.0, "between two looks for runs"),
+        ("timeout", 21_600.0, "that an attempt may take"),
+        ("grace", 20.0, "that trainers have to finish at the end"),
+    ):
+        help_text = f"seconds {what} (default: {default:g})"
+        command.add_argument(f"--{option}", type=float, default=default, metavar="S", help=help_text)
+    command.set_defaults(run=_worker)
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -192,6 +216,12 @@ def _run_checks(args: argparse.Namespace) -> int:
     report = asyncio.run(_with_tracker(args, ModelPerformanceTracker.run_checks))
     print(json.dumps(report.to_dict()) if args.json else _describe_checks(report))
     return 0 if report.is_ok else 1
+
+
+def _worker(args: argparse.Namespace) -> int:
+    from model_perf._worker_process import run
+
+    return asyncio.run(_with_tracker(args, lambda tracker: run(tracker, args), connections=args.concurrency + 2))
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -245,6 +245,8 @@ class MonitoringPolicy:
         Times that a training run is tried.
     automation : AutomationPolicy
         What else may follow from an alert by itself, with its limits; nothing by default.
+    challenge_champion : bool, default False
+        A completed training run starts a test of the champion against the new version by itself.
     """
 
     metrics: Mapping[str, MetricDefinition] = field(default=(), converter=_by_name)
@@ -265,6 +267,7 @@ class MonitoringPolicy:
     retrain_on: tuple[str, ...] = field(default=(), converter=_as_tuple)
     max_attempts: int = 3
     automation: AutomationPolicy = NOTHING_BY_ITSELF
+    challenge_champion: bool = False
 
     def __attrs_post_init__(self) -> None:
         check.as_float(self.false_alarm_run_length, "false_alarm_run_length", low=20.0, high=1e6)

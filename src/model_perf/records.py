@@ -21,6 +21,7 @@ TriggerType = Literal["manual", "scheduled", "drift", "degradation"]
 ABTestStatus = Literal["planned", "running", "completed", "cancelled"]
 Decision = Literal["superior_a", "superior_b", "equivalent", "undecided", "invalid", "insufficient_data"]
 Winner = Literal["model_a", "model_b", "no_winner"]
+ChampionAction = Literal["promotion", "rollback"]
 Resolution = Literal["recovered", "retrained", "false_positive", "manual"]
 AlertEventName = Literal["opened", "escalated", "acknowledged", "snoozed", "acted", "resolved"]
 
@@ -243,6 +244,41 @@ class TrainingRun:
 
 
 @frozen(kw_only=True)
+class SeenWorker:
+    """A row of ``model_workers``: what a worker trains, and when it was last seen; ``stopped_at`` if in good order."""
+
+    worker: str
+    model_types: tuple[str, ...]
+    started_at: datetime
+    seen_at: datetime
+    stopped_at: datetime | None = None
+
+
+@frozen(kw_only=True)
+class Champion:
+    """A change of the version that serves a slot; that with the highest number serves.
+
+    Attributes
+    ----------
+    number : int
+        1, 2, 3, ... in each slot.
+    action : {"promotion", "rollback"}
+        A rollback brings the champion before back.
+    training_run_id, ab_test_id : UUID or None
+        The run that made the version, and the test that it won.
+    """
+
+    ref: ModelRef
+    number: int
+    action: ChampionAction
+    reason: str | None = None
+    promoted_by: str | None = None
+    promoted_at: datetime
+    training_run_id: UUID | None = None
+    ab_test_id: UUID | None = None
+
+
+@frozen(kw_only=True)
 class ABTest:
     """A comparison of two versions; ``traffic_split`` is the share of model_b."""
 
@@ -264,6 +300,7 @@ class ABTest:
     created_by: str | None = None
     created_at: datetime
     late_observations: int = 0
+    training_run_id: UUID | None = None
     metadata: Mapping[str, object] = field(factory=dict)
 
     @property
@@ -428,12 +465,15 @@ __all__ = [
     "AlertEvent",
     "AlertEventName",
     "AutomationSwitch",
+    "Champion",
+    "ChampionAction",
     "Decision",
     "Evaluation",
     "FalsePositiveRate",
     "Model",
     "ModelRef",
     "Resolution",
+    "SeenWorker",
     "Severity",
     "TrainingRun",
     "TrainingStatus",

@@ -10,7 +10,7 @@ from uuid import UUID
 from attrs import asdict, field, frozen
 
 from model_perf.drift import DriftReport
-from model_perf.records import ABTest, ABTestStatus, Alert, Decision, Evaluation, Look, TrainingRun, Winner
+from model_perf.records import ABTest, ABTestStatus, Alert, Champion, Decision, Evaluation, Look, TrainingRun, Winner
 from model_perf.repos import Point, SlotVersion
 
 if TYPE_CHECKING:
@@ -139,12 +139,38 @@ class RetrainingTrigger:
     ----------
     estimated_completion : datetime or None
         By the median duration of the slot's last runs; None where there was none, or the run has taken longer.
+    workers_seen_at : datetime or None
+        When a worker that trains the model type was seen last; None where none ever was. Hosts that claim runs by
+        themselves have none.
+    notice : str or None
+        "queued, no worker seen since ...": nobody is there to take the run up.
     """
 
     triggered: bool
     reason: str
     run: TrainingRun
     estimated_completion: datetime | None = None
+    workers_seen_at: datetime | None = None
+    notice: str | None = None
+
+
+@frozen(kw_only=True)
+class Promotion:
+    """A change of the version that serves, and what came of telling the host.
+
+    Attributes
+    ----------
+    champion : Champion
+        As it serves now.
+    is_new : bool
+        False for the repeat of a promotion, which wrote nothing and told the host again.
+    callback_error : str or None
+        What a callback raised. The record stands all the same; a repeat of the promotion tells the host again.
+    """
+
+    champion: Champion
+    is_new: bool = True
+    callback_error: str | None = None
 
 
 @frozen(kw_only=True)
@@ -154,7 +180,8 @@ class SlotSummary:
     Attributes
     ----------
     active : SlotVersion or None
-        The version in service: as the host's directory says, else the one evaluated last, else the newest.
+        The version in service: as the host's directory says, else the champion, else the one evaluated last, else the
+        newest.
     """
 
     model_type: str

@@ -21,9 +21,11 @@ from numpy.typing import ArrayLike
 from model_perf import _validation as check
 from model_perf._facade.ab_tests import ABTestCalls
 from model_perf._facade.alerts import AlertCalls
+from model_perf._facade.champions import ChampionCalls
 from model_perf._facade.data_drift import DataDriftCalls
 from model_perf._facade.operations import OperationsCalls
 from model_perf._facade.shared import THREAD_POINTS
+from model_perf._facade.training import TrainingCalls
 from model_perf._judging import (
     alert_content,
     find_performance_wish,
@@ -36,7 +38,8 @@ from model_perf._judging import (
 )
 from model_perf._naming import name_slot
 from model_perf._opening import Opening, close_pool, open_pool
-from model_perf._slot import estimated_end, find_active
+from model_perf._slot import find_active
+from model_perf._trainers import Trainers
 from model_perf._trends import find_trend
 from model_perf.directory import HostDirectory, Lookups
 from model_perf.drift import DriftReport
@@ -49,19 +52,19 @@ from model_perf.records import (
     Evaluation,
     Model,
     ModelRef,
-    TriggerType,
     as_ref,
-    as_trigger_type,
 )
 from model_perf.repos import (
     ABTestRepo,
     AlertRepo,
+    ChampionRepo,
     DriftRepo,
     FleetEntry,
     MetricsRepo,
     Page,
     RecordedBatch,
     TrainingRepo,
+    WorkerRepo,
 )
 from model_perf.repos._batch import ColumnMapping, from_columns, from_records
 from model_perf.repos._executor import Executor, PoolSource, utc_now
@@ -69,7 +72,6 @@ from model_perf.repos._judged import Judgement, Recovered, StoredState
 from model_perf.results import (
     ImportReport,
     RecordedEvaluation,
-    RetrainingTrigger,
     SlotSummary,
     Trend,
 )
@@ -91,7 +93,7 @@ class TrackerOptions(TypedDict, total=False):
     directory: HostDirectory | None
 
 
-class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, OperationsCalls):
+class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, TrainingCalls, ChampionCalls, OperationsCalls):
     """Records how deployed models perform, judges it, and keeps everything in one PostgreSQL schema.
 
     Parameters
@@ -116,6 +118,8 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, Operation
     ab_tests : ABTestRepo
     alerts : AlertRepo
     drift : DriftRepo
+    champions : ChampionRepo
+    workers : WorkerRepo
     """
 
     def __init__(
@@ -132,6 +136,7 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, Operation
         self._on_close = AsyncExitStack()
         executor = Executor(pool, schema, acquire_timeout_s=acquire_timeout_s, clock=clock)
         self._set_up(executor, policy, Lookups(directory))
+        self._trainers, self._promotion_callbacks = Trainers(), []
 
     def _set_up(self, executor: Executor, policy: MonitoringPolicy | None, lookups: Lookups) -> None:
         self._executor = executor
@@ -142,6 +147,8 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, Operation
         self.ab_tests = ABTestRepo(executor)
         self.alerts = AlertRepo(executor)
         self.drift = DriftRepo(executor)
+        self.champions = ChampionRepo(executor)
+        self.workers = WorkerRepo(executor)
         self._experiments: Observations | None = None
 
     @classmethod
@@ -234,6 +241,7 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, Operation
         other._on_close = AsyncExitStack()
         # Inside a transaction the host is not asked: it could wait for what the transaction holds.
         other._set_up(executor, self.policy, Lookups(None))
+        other._trainers, other._promotion_callbacks = self._trainers, self._promotion_callbacks
         return other
 
     async def migrate(self) -> tuple[int, ...]:
@@ -308,7 +316,7 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, Operation
         Parameters
         ----------
         model_version : int, optional
-            None asks the directory which version is in service, and takes the newest known one where it cannot say.
+            None asks the directory which version is in service, else takes the champion, else the newest known one.
 
         Raises
         ------
@@ -591,34 +599,6 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, Operation
         from model_perf import _data_drift
 
         return _data_drift.join(performance, data)
-
-    async def trigger_retraining(
-        self,
-        *,
-        model_type: str,
-        machine_id: UUID | str | None = None,
-        trigger_type: TriggerType | str = "manual",
-        reason: str | None = None,
-        triggered_by: str | None = None,
-    ) -> RetrainingTrigger:
-        """Open a training run, unless one is pending or running for that machine and model type."""
-        machine, now = NO_MACHINE if machine_id is None else machine_id, self._executor.moment()
-        usual = await self.training.fetch_usual_duration(model_type, machine)
-        run, triggered = await self.training.open_run(
-            model_type=model_type,
-            machine_id=machine,
-            now=now,
-            trigger_type=as_trigger_type(trigger_type),
-            reason=reason,
-            triggered_by=triggered_by,
-            max_attempts=self.policy.max_attempts,
-        )
-        if triggered:
-            answer = reason or f"triggered ({run.trigger_type})"
-        else:
-            answer = f"already in progress: run {run.id} is {run.training_status} since {run.created_at.isoformat()}"
-        end = estimated_end(run, usual, now)
-        return RetrainingTrigger(triggered=triggered, reason=answer, run=run, estimated_completion=end)
 
     async def import_earlier(
         self,

@@ -20,6 +20,7 @@ from tests.benchmarks import (
     router,
     streams,
     trend,
+    worker,
 )
 from tests.benchmarks._lines import Line, table
 from tests.benchmarks._setting import Setting, machine_facts, own_database
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Setting], Awaitable[list[Line]]]] = {
     "streams": streams.measure,
     "ab": ab_tests.measure,
     "checks": checks.measure,
+    "worker": worker.measure,
 }
 
 

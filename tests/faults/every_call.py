@@ -26,14 +26,23 @@ from model_perf import (
     NotFoundError,
     Page,
     StorageError,
+    TrainingOutcome,
 )
 from model_perf.drift import CusumDetector
-from model_perf.repos import ABTestRepo, AlertRepo, DriftRepo, MetricsRepo, TrainingRepo
+from model_perf.repos import (
+    ABTestRepo,
+    AlertRepo,
+    ChampionRepo,
+    DriftRepo,
+    MetricsRepo,
+    TrainingRepo,
+    WorkerRepo,
+)
 from model_perf.repos.automation import AutomationRepo
 from model_perf.repos.checks import ChecksRepo
 
 CLASSES: Sequence[type] = (
-    *(ModelPerformanceTracker, MetricsRepo, TrainingRepo, ABTestRepo, AlertRepo, DriftRepo),
+    *(ModelPerformanceTracker, MetricsRepo, TrainingRepo, ABTestRepo, AlertRepo, DriftRepo, ChampionRepo, WorkerRepo),
     *(AutomationRepo, ChecksRepo),
 )
 NOT_ON_A_HOSTS_POOL = {"ModelPerformanceTracker.close"}
@@ -47,6 +56,7 @@ async def make_every_call(tracker: ModelPerformanceTracker) -> None:
     tracker.policy = MonitoringPolicy(retrain_on=("critical",))
     await write_evaluations(tracker)
     await pass_through_training(tracker)
+    await pass_through_work(tracker)
     await pass_through_ab_tests(tracker)
     await pass_through_alerts(tracker)
     await pass_through_data_drift(tracker)
@@ -136,6 +146,43 @@ async def pass_through_training(tracker: ModelPerformanceTracker) -> None:
     await training.fail(run.id, 1, error_message="no data", error_traceback="line 1")
 
 
+async def pass_through_work(tracker: ModelPerformanceTracker) -> None:
+    """A worker's calls, by hand: a bound tracker has none. Its run makes a version that is promoted."""
+    training, workers = tracker.training, tracker.workers
+    await workers.start("w", ["worked"])
+    await training.fail_expired()
+    for version, ending in enumerate(("hand over", "fail", "complete")):
+        trigger = await tracker.trigger_retraining(model_type="worked", machine_id=MACHINE)
+        (run,) = await training.claim_many("w", model_types=["worked"], limit=2, lease=LEASE, upkeep=not version)
+        await training.hand_over(run.id, run.attempt, lease=LEASE, external_id="job")
+        assert (run.id, trigger.notice) == (trigger.run.id, None)
+        if ending == "fail":
+            await tracker.fail_training(run.id, run.attempt, ValueError("no data"), is_final=True)
+        else:
+            outcome = TrainingOutcome(
+                model_id=make_id("worked"),
+                model_version=version,
+                validation_metrics={"rmse": 1.0},
+                previous_validation_metrics={"rmse": 2.0},
+            )
+            run = await tracker.complete_training(run.id, run.attempt, outcome)
+    refs = [
+        ModelRef(model_id=make_id("worked"), model_type="worked", model_version=version, machine_id=MACHINE)
+        for version in (0, 2)
+    ]
+    for ref in refs:
+        await tracker.promote(ref, by="host")
+    await tracker.roll_back("worked", MACHINE, reason="slow")
+    assert await tracker.champion("worked", MACHINE) == refs[0]
+    assert (
+        await tracker.champions.fetch("worked", MACHINE) == (await tracker.champion_history("worked", MACHINE)).items[0]
+    )
+    test = await tracker.start_challenge(run, metric="rmse")
+    assert test is not None
+    await tracker.ab_tests.cancel(test.id)
+    await workers.stop("w")
+
+
 async def pass_through_ab_tests(tracker: ModelPerformanceTracker) -> None:
     new = make_ref(version=2)
     await tracker.record_many(make_evaluations([9.0, 9.5], ref=new))
@@ -207,6 +254,7 @@ async def pass_through_alerts(tracker: ModelPerformanceTracker) -> None:
     await tracker.alerts.resolve(own[0].id, by="host")
     events = [each.event for each in await tracker.alerts.list_events(own[0].id)]
     assert events == ["opened", "escalated", "acknowledged", "snoozed", "resolved"]
+    await tracker.alerts.note_act(own[0].id, {"reason": "none"})
     for kind in ("one", "two", "three"):
         alert = await tracker.alerts.open_or_repeat(REF, alert_type=kind, severity="warning", message="look")
     await tracker.acknowledge_alert(alert.id, by="host", note="seen")
@@ -299,6 +347,10 @@ async def read_everything(tracker: ModelPerformanceTracker) -> dict[str, Any]:
         "reports": await _pages(lambda cursor: tracker.drift.list_reports(REF, **period, limit=1, cursor=cursor)),
         "slots": await _pages(lambda cursor: metrics.list_latest(limit=1, cursor=cursor)),
         "deployments": await _pages(lambda cursor: metrics.list_models(limit=2, cursor=cursor)),
+        "wish": await training.fetch_wish((await training.list_runs(model_type="worked")).items[0]),
+        "outlook": await training.fetch_outlook("worked", MACHINE),
+        "workers": await tracker.workers.list_workers(since=START),
+        "champions": await _pages(lambda c: tracker.champions.list_changes("worked", MACHINE, limit=1, cursor=c)),
         "runs": await _pages(lambda cursor: training.list_runs(limit=1, cursor=cursor)),
         "tests": await _pages(lambda cursor: tests.list_tests(limit=1, cursor=cursor)),
         "running": await tests.list_active(model_type="baseline"),

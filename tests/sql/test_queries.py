@@ -21,7 +21,10 @@ from model_perf.errors import InvalidInputError
 from model_perf.repos._bulk import _STAGED_AS_ARRAYS, _STAGED_AS_TABLE
 from model_perf.sql import add_filters, load_migrations, load_queries, quote_schema
 
-STEMS = ("metrics", "training", "ab_tests", "alerts", "drift", "checks", "automation", "earlier", "operations")
+STEMS = (
+    *("metrics", "training", "ab_tests", "alerts", "drift", "checks", "automation", "earlier", "operations"),
+    *("workers", "champions"),
+)
 NAMES = [(stem, name) for stem in STEMS for name in load_queries(stem, "model_perf")]
 REPOS = Path(model_perf.__file__).parent / "repos"
 USERS = {stem: [REPOS / f"{stem}.py"] for stem in STEMS} | {
@@ -157,10 +160,11 @@ def test_a_schema_name_that_needs_thought_is_refused(schema: Any) -> None:
 
 def test_the_schema_is_quoted_wherever_it_stands() -> None:
     """No placeholder is left, and every table of ours follows a quoted schema."""
+    ours = "_performance_metrics|_drift_state|_ab_tests|_alerts|_training_history|_workers|_champions"
     for stem, name in NAMES:
         query = without_comments(load_queries(stem, "Schema")[name])
         assert "{" not in query
-        for table in re.findall(r"(\S*)\bmodel(?:s\b|_performance_metrics|_drift_state|_ab_tests|_alerts)", query):
+        for table in re.findall(rf"(\S*)\bmodel(?:s\b|{ours})", query):
             assert table.endswith('"Schema".'), (name, table)
     assert all("{schema}" not in migration.render("My Schema") for migration in load_migrations())
 
@@ -269,9 +273,17 @@ HOT: dict[str, tuple[str, str, tuple[object, ...], set[str]]] = {
     ),
     "claim": (
         *("training", "claim"),
-        ("w", START + timedelta(days=401), START + timedelta(days=400)),
+        (START + timedelta(days=400), START + timedelta(days=401), "w"),
         {"model_training_history_due", "model_training_history_pkey"},
     ),
+    **{
+        name: (
+            *("training", name),
+            (START + timedelta(days=400), START + timedelta(days=401), "w", ["baseline"], []),
+            {"model_training_history_due", "model_training_history_pkey"},
+        )
+        for name in ("claim_many", "claim_with_upkeep")
+    },
     "fail_expired": ("training", "fail_expired", (START + timedelta(days=400),), {"model_training_history_due"}),
 }
 

@@ -41,6 +41,7 @@ class ABTestCalls(Shared):
         metric: str | None = None,
         start: datetime | None = None,
         created_by: str | None = None,
+        training_run_id: UUID | str | None = None,
         **options: Unpack[DesignOptions],
     ) -> ABTest:
         """Start a test of two versions: on observations (`observe_many`), or on evaluations of the same windows.
@@ -58,6 +59,8 @@ class ABTestCalls(Shared):
             that a single one has, as "mae" or one of the host's own.
         start : datetime, optional
             Default now.
+        training_run_id : UUID or str, optional
+            The run that made model_b.
         **options
             Of the design, as `model_perf.DesignOptions` lists them: direction, kind, pairing, alpha, planned_n, margin,
             minimum_runtime, guardrails, covariate, cap.
@@ -81,6 +84,7 @@ class ABTestCalls(Shared):
             traffic_split=traffic_split,
             design=make_test_design(metric, newest, span, self.policy, expected, options),
             created_by=created_by,
+            training_run_id=training_run_id,
         )
         try:
             return await start_test()

@@ -85,6 +85,8 @@ class SlotVersion:
         None where it was never evaluated.
     training_samples : int or None
         Rows that it was trained on, where its training run says so.
+    is_champion : bool
+        Whether it was promoted to serve the slot.
     """
 
     model_id: UUID
@@ -93,6 +95,7 @@ class SlotVersion:
     first_seen_at: datetime
     evaluation: Point | None
     training_samples: int | None
+    is_champion: bool = False
 
 
 @frozen(kw_only=True)

@@ -15,11 +15,13 @@ from model_perf.records import (
     ABTest,
     Alert,
     AlertEvent,
+    Champion,
     Decision,
     Evaluation,
     Look,
     Model,
     ModelRef,
+    SeenWorker,
     Severity,
     TrainingRun,
 )
@@ -139,6 +141,7 @@ def read_slot_version(row: Row) -> SlotVersion:
         first_seen_at=row["first_seen_at"],
         evaluation=_optional_point(row),
         training_samples=row["training_samples"],
+        is_champion=row["is_champion"],
     )
 
 
@@ -234,7 +237,31 @@ def read_ab_test(row: Row) -> ABTest:
         created_by=row["created_by"],
         created_at=row["created_at"],
         late_observations=row["late_observations"],
+        training_run_id=_id(row["training_run_id"]),
         metadata=json_object(row["metadata"]),
+    )
+
+
+def read_champion(row: Row) -> Champion:
+    return Champion(
+        ref=read_ref(row),
+        number=row["number"],
+        action=row["action"],
+        reason=row["reason"],
+        promoted_by=row["promoted_by"],
+        promoted_at=row["promoted_at"],
+        training_run_id=_id(row["training_run_id"]),
+        ab_test_id=_id(row["ab_test_id"]),
+    )
+
+
+def read_worker(row: Row) -> SeenWorker:
+    return SeenWorker(
+        worker=row["worker"],
+        model_types=tuple(row["model_types"]),
+        started_at=row["started_at"],
+        seen_at=row["seen_at"],
+        stopped_at=row["stopped_at"],
     )
 
 

@@ -51,6 +51,7 @@ class ABTestRepo:
         design: Mapping[str, object] | None = None,
         created_by: str | None = None,
         metadata: Mapping[str, object] | None = None,
+        training_run_id: UUID | str | None = None,
     ) -> ABTest:
         """Start a test in the slot of both models.
 
@@ -76,6 +77,7 @@ class ABTestRepo:
             check.as_optional_text(created_by, "created_by", max_length=200),
             self._executor.moment(now),
             check.to_json(check.as_json_object(metadata, "metadata")),
+            None if training_run_id is None else check.as_uuid(training_run_id, "training_run_id"),
         )
         assert row is not None
         test = read_ab_test(row)

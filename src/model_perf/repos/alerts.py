@@ -150,6 +150,15 @@ class AlertRepo:
             raise NotFoundError(f"no alert {number}")
         return read_alert(row)
 
+    async def note_act(self, alert_id: UUID | str, act: Mapping[str, object]) -> Alert:
+        """Keep what was done by itself about an alert, open or not; it joins what was done before."""
+        number = check.as_uuid(alert_id, "alert_id")
+        text = check.to_json(check.as_json_object(act, "act"))
+        row = await self._executor.fetchrow(self._queries["note_act"], number, text)
+        if row is None:
+            raise NotFoundError(f"no alert {number}")
+        return read_alert(row)
+
     async def list_active(
         self,
         *,

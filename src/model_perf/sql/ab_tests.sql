@@ -4,18 +4,18 @@
 t.id, t.test_name, t.model_type, t.machine_id, t.model_a_id, t.model_a_version, t.model_b_id, t.model_b_version,
 t.test_start, t.test_end, t.test_status, t.traffic_split, t.design::text AS design, t.winner_model,
 t.winner_metrics::text AS winner_metrics, t.decision, t.decision_reason, t.decided_at, t.decided_by, t.created_by,
-t.created_at, t.metadata::text AS metadata,
+t.created_at, t.metadata::text AS metadata, t.training_run_id,
 (SELECT coalesce(sum(late.n), 0) FROM {schema}.model_ab_batches late WHERE late.test_id = t.id AND late.is_late)::bigint
     AS late_observations
 
 -- name: start
 -- $1 id, $2 test_name, $3 model_type, $4 machine_id, $5 model_a_id, $6 model_a_version, $7 model_b_id,
 -- $8 model_b_version, $9 test_start, $10 test_end, $11 traffic_split, $12 design, $13 created_by, $14 now,
--- $15 metadata; started = this call made it, else the row is the test that runs in the slot already
+-- $15 metadata, $16 training_run_id; started = this call made it, else the row is the test that runs in the slot already
 INSERT INTO {schema}.model_ab_tests AS t
     (id, test_name, model_type, machine_id, model_a_id, model_a_version, model_b_id, model_b_version, test_start,
-     test_end, test_status, traffic_split, design, created_by, created_at, metadata)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'running', $11, $12::text::jsonb, $13, $14, $15::text::jsonb)
+     test_end, test_status, traffic_split, design, created_by, created_at, metadata, training_run_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'running', $11, $12::text::jsonb, $13, $14, $15::text::jsonb, $16)
 ON CONFLICT (machine_id, model_type) WHERE test_status = 'running' DO UPDATE
 SET id = t.id
 RETURNING {columns}, t.id = $1 AS started

@@ -58,6 +58,12 @@ SET is_resolved = true, resolved_timestamp = $3, resolution = 'recovered', resol
 WHERE a.fingerprint = $1 AND NOT a.is_resolved
 RETURNING {columns}
 
+-- name: note_act
+-- $1 id, $2 what was done, which joins what was done before
+UPDATE {schema}.model_alerts a SET auto_action = a.auto_action || $2::text::jsonb, auto_action_taken = true
+WHERE a.id = $1
+RETURNING {columns}
+
 -- name: fetch
 -- $1 id
 SELECT {columns} FROM {schema}.model_alerts a WHERE a.id = $1

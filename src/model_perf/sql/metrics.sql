@@ -332,11 +332,16 @@ LEFT JOIN {schema}.model_training_history r
     AND r.training_status IN ('pending', 'running')
 ORDER BY slot.machine_id, slot.model_type
 
+-- name: is_champion
+coalesce((m.model_id, m.model_version) = (
+    SELECT c.model_id, c.model_version FROM {schema}.model_champions c
+    WHERE c.machine_id = m.machine_id AND c.model_type = m.model_type ORDER BY c.number DESC LIMIT 1), false)
+
 -- name: list_versions
 -- $1 machine_id, $2 model_type, $3 limit: the versions of a slot, newest first, each with its newest evaluation and
 -- the rows that it was trained on
 SELECT m.model_id AS deployed_id, m.model_version AS deployed_version, m.version_label, m.first_seen_at, {point},
-    trained.sample_count AS training_samples
+    trained.sample_count AS training_samples, {is_champion} AS is_champion
 FROM {schema}.models m
 LEFT JOIN LATERAL (
     SELECT p.* FROM {schema}.model_performance_metrics p
@@ -354,10 +359,10 @@ ORDER BY m.model_version DESC, m.model_id
 LIMIT $3
 
 -- name: fetch_newest_version
--- $1 model_id, $2 machine_id: the newest version of a model known on that machine, else on any
+-- $1 model_id, $2 machine_id: the champion of that machine, else the newest version known on it, else on any
 SELECT m.model_version FROM {schema}.models m
 WHERE m.model_id = $1
-ORDER BY m.machine_id = $2 DESC, m.model_version DESC
+ORDER BY m.machine_id = $2 DESC, m.machine_id = $2 AND {is_champion} DESC, m.model_version DESC
 LIMIT 1
 
 -- name: list_machine_names

@@ -231,6 +231,8 @@ def retraining(trigger: RetrainingTrigger) -> schemas.ModelPerfRetraining:
         "training_job_id": trigger.run.id,
         "training_status": trigger.run.training_status,
         "estimated_completion": trigger.estimated_completion,
+        "workers_seen_at": trigger.workers_seen_at,
+        "notice": trigger.notice,
     }
 
 

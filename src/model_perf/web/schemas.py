@@ -233,6 +233,8 @@ class ModelPerfRetraining(TypedDict):
     training_job_id: UUID
     training_status: TrainingStatus
     estimated_completion: Annotated[datetime | None, Field(description="By past durations; null = unknown.")]
+    workers_seen_at: Annotated[datetime | None, Field(description="When a worker for it was seen; null = never.")]
+    notice: Annotated[str | None, Field(description="That no worker is there to take the run up; null = one is.")]
 
 
 class ModelPerfTrainingRun(TypedDict):
