@@ -390,8 +390,8 @@ def find_public_calls() -> set[str]:
     return {
         f"{owner.__name__}.{name}"
         for owner in CLASSES
-        for name, method in vars(owner).items()
-        if inspect.iscoroutinefunction(method) and not name.startswith("_")
+        for name, _ in inspect.getmembers(owner, inspect.iscoroutinefunction)
+        if not name.startswith("_")
     }
 
 
