@@ -27,8 +27,8 @@ UNION ALL SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg
 JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relnamespace = 'model_perf'::regnamespace
 UNION ALL SELECT tgname::text, pg_get_triggerdef(g.oid) || tgenabled::text FROM pg_trigger g
 JOIN pg_class c ON c.oid = g.tgrelid WHERE c.relnamespace = 'model_perf'::regnamespace AND NOT tgisinternal
-UNION ALL SELECT proname::text, pg_get_functiondef(p.oid) || coalesce(
-    (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(proacl) a), 'public')
+UNION ALL SELECT proname::text, pg_get_functiondef(p.oid) || (
+    SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(coalesce(proacl, acldefault('f', proowner))) a)
 FROM pg_proc p
 WHERE p.pronamespace = 'model_perf'::regnamespace
 UNION ALL SELECT relname::text, concat(

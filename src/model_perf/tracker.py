@@ -677,7 +677,8 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, TrainingC
         judged: list[DriftReport] = []
         newest: list[DriftReport] = []
         over: list[Recovered] = []
-        await self.metrics.rejudge(ref, judge_all, self._executor.moment(), fingerprint=performance_fingerprint(ref))
+        number = performance_fingerprint(as_ref(ref))
+        await self.metrics.rejudge(ref, judge_all, self._executor.moment(), fingerprint=number)
         return judged, newest[0] if newest else None, over[0] if over else None
 
     async def _open_alert(self, ref: ModelRef, report: DriftReport) -> None:
