@@ -34,9 +34,11 @@ ROOM_OF = {
     "tracker": "tracker",
     "results": "tracker",
     "notify": "notify",
+    "worker": "tracker",
     "web": "web",
     "demo": "outside",
     "cli": "outside",
+    "_worker_process": "outside",
     "__main__": "outside",
     "__init__": "public",
 }

@@ -92,10 +92,13 @@ def test_units_count_by_their_text() -> None:
     assert as_unit(7) == as_unit("7") == b"7"
     assert as_unit(number) == as_unit(str(number))
     assert assign_many(test, [7, number]) == assign_many(test, ["7", str(number)])
+    assert assign_many(test, np.arange(100)) == assign_many(test, range(100))
     assert as_unit("Zürich") == "Zürich".encode()
 
 
-@pytest.mark.parametrize("unit", [None, True, 1.5, b"a", "", "\ud800", ("a", 1)])
+@pytest.mark.parametrize(
+    "unit", [None, True, np.True_, 1.5, b"a", "", "\ud800", ("a", 1), pytest.param(10**5000, id="huge")]
+)
 def test_what_is_no_unit(unit: Any) -> None:
     """Anything without one text form is refused by name."""
     with pytest.raises(InvalidInputError, match="unit: "):

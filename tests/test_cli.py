@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -177,3 +180,28 @@ async def test_a_foreign_table_stops_migrate(pool: asyncpg.Pool, database: str, 
     assert "model_alerts" in done.stderr
     assert "Traceback" not in done.stderr
     assert await pool.fetchval("SELECT to_regclass($1)", f"{schema}.models") is None
+
+
+async def test_run_checks_tells_what_it_did(database: str, tracker: ModelPerformanceTracker) -> None:
+    """A line per step or one JSON object, and exit 0; a second call finds nothing more."""
+    await tracker.training.open_run(model_type="baseline", machine_id=UUID(int=0))
+    run_ = await tracker.training.claim("w", lease=timedelta(hours=1))
+    assert run_ is not None
+    await tracker.training.fail(run_.id, 1, error_message="no rows")
+    given = ("run-checks", "--dsn", database, "--schema", tracker.schema)
+    first = run(*given)
+    assert first.returncode == 0
+    assert [line.split()[:2] for line in first.stdout.splitlines()][:2] == [["expired_runs", "0"], ["failures", "1"]]
+    second = json.loads(run(*given, "--json").stdout)
+    assert (second["is_ok"], second["failures"], len(second["steps"])) == (True, [], 7)
+
+
+async def test_run_checks_ends_with_1_where_a_step_failed(
+    database: str, tracker: ModelPerformanceTracker, pool: asyncpg.Pool
+) -> None:
+    """The report is printed all the same, with the reason."""
+    await pool.execute(f"ALTER TABLE {tracker.schema}.model_ab_tests RENAME TO gone")
+    done = run("run-checks", "--dsn", database, "--schema", tracker.schema)
+    assert done.returncode == 1
+    assert done.stdout.count("unknown") == done.stdout.count("failed: ") == 2
+    assert "Traceback" not in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import numpy as np
@@ -191,6 +192,23 @@ async def test_a_finished_test_makes_room_for_the_next(timed: ModelPerformanceTr
     second = await start(timed, name="next", model_b=make_ref(version=3))
     assert second.test_start == END
     assert (await timed.ab_tests.fetch(first.id)).decision == "superior_b"
+
+
+async def test_a_deleted_test_makes_room_for_the_next(
+    timed: ModelPerformanceTracker, pool: asyncpg.Pool, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it is deleted while the start concludes it."""
+    first, fetch = await start(timed), timed.ab_tests.fetch_with_looks
+    clock.now = END
+
+    async def delete_and_fetch(test_id: UUID) -> Any:
+        await pool.execute(f"DELETE FROM {timed.schema}.model_ab_tests WHERE id = $1", test_id)
+        return await fetch(test_id)
+
+    monkeypatch.setattr(timed.ab_tests, "fetch_with_looks", delete_and_fetch)
+    second = await start(timed)
+    assert (await timed.ab_tests.list_tests()).items == (second,)
+    assert second.id != first.id
 
 
 async def test_a_cancelled_test_has_no_finding(timed: ModelPerformanceTracker, clock: Clock) -> None:

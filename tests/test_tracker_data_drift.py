@@ -331,3 +331,61 @@ async def test_check_drift_shows_both(watched: ModelPerformanceTracker) -> None:
     calm = await watched.check_drift(REF)
     assert calm.data is not None
     assert (calm.drift_type, calm.data.verdict, calm.data.window_end) == ("insufficient_data", "ok", START + 2 * DAY)
+
+
+async def test_three_good_windows_resolve_the_alert(watched: ModelPerformanceTracker) -> None:
+    """With the third, in its statement; the alarm is at zero then, and the next drift opens a new alert."""
+    await watched.check_data_drift(REF, make_data(500, 3, shift=0.8), **window(0))
+    (alert,) = await watched.active_alerts()
+    for day in (1, 2):
+        await watched.check_data_drift(REF, make_data(500, 4 + day), **window(day))
+        assert [each.id for each in await watched.active_alerts()] == [alert.id]
+    third = await watched.check_data_drift(REF, make_data(500, 9), **window(3))
+    assert (third.alarm_value, await watched.active_alerts()) == (0.0, [])
+    resolved = await watched.alerts.fetch(alert.id)
+    assert (resolved.resolution, resolved.resolution_notes) == ("recovered", "3 good windows in a row")
+    assert [each.event for each in await watched.alerts.list_events(alert.id)] == ["opened", "resolved"]
+    await watched.check_data_drift(REF, make_data(500, 3, shift=0.8), **window(4))
+    (relapse,) = await watched.active_alerts()
+    assert relapse.id != alert.id
+    for day in range(5, 10):
+        await watched.check_data_drift(REF, make_data(500, day), **window(day))
+    assert [each.id for each in await watched.active_alerts()] == [relapse.id]
+    await watched.check_data_drift(REF, make_data(500, 11), **window(10))
+    assert await watched.active_alerts() == []
+
+
+async def test_the_same_good_window_forty_times_is_one(watched: ModelPerformanceTracker) -> None:
+    """Forty checks of the third good window at once, each with an id of its own: one end in the log."""
+    await watched.check_data_drift(REF, make_data(500, 3, shift=0.8), **window(0))
+    (alert,) = await watched.active_alerts()
+    for day in (1, 2, 3):
+        data = drift.profile(make_data(500, day), reference=drift.profile(make_data(5000, 1)))
+        await asyncio.gather(
+            *(watched.check_data_drift(REF, data, **window(day)) for _ in range(40 if day == 3 else 1))
+        )
+    assert [each.event for each in await watched.alerts.list_events(alert.id)] == ["opened", "resolved"]
+
+
+async def test_resolving_by_hand_ends_the_count(watched: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """Two good windows before it do not help the next alert."""
+    await watched.check_data_drift(REF, make_data(500, 3, shift=0.8), **window(0))
+    (alert,) = await watched.active_alerts()
+    for day in (1, 2):
+        await watched.check_data_drift(REF, make_data(500, day), **window(day))
+    state = f"SELECT state::text FROM {watched.schema}.model_drift_state WHERE detector = 'data'"
+    assert json.loads(await pool.fetchval(state))["recovery"][0] == 2
+    await watched.resolve_alert(alert.id)
+    assert json.loads(await pool.fetchval(state))["recovery"][0] is None
+    await watched.check_data_drift(REF, make_data(500, 3, shift=0.8), **window(3))
+    await watched.check_data_drift(REF, make_data(500, 4), **window(4))
+    assert len(await watched.active_alerts()) == 1
+
+
+async def test_unchanged_windows_open_few_alerts_with_recovery_too(watched: ModelPerformanceTracker) -> None:
+    """Of 200 windows without a change, at a limit of 500, at most two open an alert (Poisson of 0.4: 99%)."""
+    reference = drift.profile(make_data(5000, 1))
+    for day in range(200):
+        data = drift.profile(make_data(300, 1000 + day), reference=reference)
+        await watched.check_data_drift(REF, data, **window(day))
+    assert len((await watched.alerts.list_alerts()).items) <= 2

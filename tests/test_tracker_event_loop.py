@@ -106,6 +106,11 @@ async def judge(t: ModelPerformanceTracker) -> Work:
     return lambda: t.judge(REF)
 
 
+async def prune(t: ModelPerformanceTracker) -> Work:
+    await t.record_many(minutes(5_000))
+    return lambda: t.prune(START + 3 * DAY)
+
+
 async def many_records(t: ModelPerformanceTracker) -> Work:
     async def write() -> None:
         for i in range(50):
@@ -220,6 +225,7 @@ WORK = [
     evaluate,
     evaluate_lists,
     judge,
+    prune,
     many_records,
     ab_test,
     reference,

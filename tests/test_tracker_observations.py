@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import threading
+import warnings
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,9 +14,11 @@ from uuid import UUID
 import asyncpg
 import attrs
 import numpy as np
+import pandas as pd
 import pytest
-from tests.factories import START, Clock, make_id, make_ref
+from tests.factories import START, Clock, make_evaluation, make_id, make_ref
 from tests.slow_values import SlowValues
+from tests.writers import record
 
 from model_perf import (
     ABTest,
@@ -27,6 +31,7 @@ from model_perf import (
     assign_many,
 )
 from model_perf._experiments import THREAD_ROWS
+from model_perf._observer import Observer
 from model_perf.aggregates import Aggregates
 
 A, B = make_ref(version=1), make_ref(version=2)
@@ -197,6 +202,24 @@ async def test_a_repeated_batch_counts_once(timed: ModelPerformanceTracker, cloc
     assert (result.n_a + result.n_b, result.test.late_observations) == (500, 0)
 
 
+async def test_a_batch_is_told_metric_by_metric(timed: ModelPerformanceTracker) -> None:
+    """Rows under one id have outcomes of several metrics, and were served: each is in, once."""
+    test, batch = (
+        await start(timed, guardrails=[{"metric": "ms", "direction": "lower", "margin": 1.0}]),
+        make_id("batch"),
+    )
+    for is_new in (True, False):
+        for metric in (None, "ms"):
+            assert await timed.observe_many(test.id, **draw(10, 1), metric=metric, batch_id=batch) is is_new
+        assert not await timed.observe_many(test.id, **draw(10, 1), metric="mae", batch_id=str(batch))
+        assert await timed.count_served(test.id, a=5, b=5, batch_id=batch) is is_new
+    told = await timed.ab_tests.fetch_moments(test.id)
+    assert {name: sum(row["n"] for row in told if row["metric"] == name) for name in ("mae", "ms")} == {
+        "mae": 10,
+        "ms": 10,
+    }
+
+
 async def test_batches_merge_exactly(timed: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
     """Merged by the database, the moments are those of all values together, also near 1e9, with their covariate."""
     test = await start(timed, metric="own", direction="lower", covariate="size")
@@ -223,6 +246,22 @@ async def test_batches_merge_exactly(timed: ModelPerformanceTracker, pool: async
         assert found.covariance == pytest.approx(expected.covariance, rel=1e-3, abs=1e-4)
         assert found.skewness == pytest.approx(expected.skewness, rel=1e-3)
     assert await pool.fetchval(f"SELECT count(*) FROM {timed.schema}.model_ab_moments") > 400
+
+
+async def test_values_near_zero_merge(timed: ModelPerformanceTracker) -> None:
+    """Squares and cubes that are no 64-bit floats any more refuse no batch; ordinary values beside them keep theirs."""
+    test = await start(timed, metric="brier", covariate="size")
+    tiny = [1e-174, 9e-171, 3e-110, 2e-64, 5e-324, 0.0, -7e-130]
+    parts = [*([value] for value in tiny), tiny, [*tiny, 0.5], [1e-150, 0.25], [0.5]]
+    for part in parts:
+        given = [value if value < 0.1 else 1.0 for value in part]
+        await timed.observe_many(
+            test.id, arms=["a"] * len(part), values=part, units=["u"] * len(part), covariates=given
+        )
+    [row] = await timed.ab_tests.fetch_moments(test.id)
+    expected = Aggregates.from_values([value for part in parts for value in part])
+    assert row["n"] == expected.n
+    assert (row["mean"], row["m2"], row["m3"]) == pytest.approx((expected.mean, expected.m2, expected.m3), rel=1e-12)
 
 
 async def test_too_little_is_said(timed: ModelPerformanceTracker) -> None:
@@ -260,6 +299,29 @@ async def test_rare_events_and_heavy_tails(timed: ModelPerformanceTracker) -> No
     assert result.model_a_metrics["cost"] == pytest.approx(np.minimum(wild[::2], 20.0).mean())
 
 
+async def test_constants_are_no_evidence(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """As long as all outcomes are alike there is no measure of chance: no look claims [0, 0], and no later one is bound
+    by it."""
+    test = await start(timed, metric="cost", margin=0.3)
+    await timed.observe_many(test.id, arms=["a", "b"] * 150, values=np.zeros(300))
+    result = await timed.ab_test_results(test.id)
+    assert (result.decision, result.confidence_interval) == ("insufficient_data", None)
+    assert "no spread" in result.reason
+    clock.now += DAY
+    await timed.observe_many(test.id, **draw(4000, 1, shift=-3.0))
+    assert (await timed.ab_test_results(test.id)).decision == "superior_b"
+
+
+async def test_a_constant_guardrail_shows_no_absence_of_harm(timed: ModelPerformanceTracker) -> None:
+    """A hundred times nothing says little of what happens once in a thousand."""
+    test = await start(timed, guardrails=[{"metric": "crash", "direction": "lower", "margin": 0.001}])
+    await timed.observe_many(test.id, **draw(1000, 12, shift=-0.5))
+    await timed.observe_many(test.id, arms=["a", "b"] * 100, values=np.zeros(200), metric="crash")
+    result = await timed.ab_test_results(test.id)
+    assert result.decision == "undecided"
+    assert "guardrail crash has too few observations, or no spread among them" in result.reason
+
+
 async def test_equivalent_models(timed: ModelPerformanceTracker) -> None:
     """Within the margin they are equivalent, which ends the test."""
     test = await start(timed, margin=0.3)
@@ -281,7 +343,57 @@ async def test_a_wrong_ratio_makes_it_invalid(timed: ModelPerformanceTracker) ->
     test = await start(timed)
     await timed.count_served(test.id, a=4000, b=5000)
     await timed.observe_many(test.id, **draw(1000, 8))
-    assert (await timed.ab_test_results(test.id)).decision == "invalid"
+    result = await timed.ab_test_results(test.id)
+    assert result.decision == "invalid"
+    assert "55.56% of 9,000 units served are model_b's, 50.00% were planned" in result.reason
+
+
+async def test_units_that_were_served_are_no_observations(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """Counted beside a test on evaluations, they leave the finding to these, unless their ratio is wrong."""
+    for served_b, decision in ((1000, "superior_b"), (2000, "invalid")):
+        test = await start(timed, metric="rmse", direction=None)
+        for day in range(10):
+            for arm, rmse in ((A, 12.0), (B, 11.0 + 0.1 * (day % 3))):
+                await record(timed, make_evaluation(arm, day=day, metrics={"rmse": rmse + day % 4}))
+        await timed.count_served(test.id, a=1000, b=served_b)
+        clock.now = test.test_end + DAY
+        assert (await timed.ab_test_results(test.id)).decision == decision
+        clock.now = START
+
+
+async def test_counts_of_any_size_are_looked_at(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """Beyond what the test of the ratio takes they are held to the ratio all the same, and the test concludes."""
+    for b, decision in ((10**12, "insufficient_data"), (9 * 10**11, "invalid")):
+        test = await start(timed)
+        await timed.observe(test.id, "a", 1.0)
+        for _ in range(3):
+            assert await timed.count_served(test.id, a=10**12, b=b)
+        clock.now = test.test_end
+        assert [result.decision for result in await timed.conclude_due_ab_tests()] == [decision]
+        clock.now = START
+
+
+async def test_numpys_counts_do_not_overflow(timed: ModelPerformanceTracker) -> None:
+    """Two counts of eight bits are a sum of more."""
+    test = await start(timed)
+    given: Any = np.int8(100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert await timed.count_served(test.id, a=given, b=given)
+    assert not await timed.count_served(test.id)
+    async with timed.pool.acquire() as connection:
+        told = await connection.fetchval(f"SELECT sum(n) FROM {timed.schema}.model_ab_batches")
+    assert told == 200
+
+
+@pytest.mark.parametrize("count", [-1, 1.0, True, "1", None, 10**12 + 1, 2**63 - 1])
+async def test_bad_counts_are_refused(timed: ModelPerformanceTracker, count: Any) -> None:
+    """By name, and nothing is counted."""
+    test = await start(timed)
+    with pytest.raises(InvalidInputError) as error:
+        await timed.count_served(test.id, b=count)
+    assert error.value.argument == "b"
+    assert await timed.ab_tests.fetch_moments(test.id) == []
 
 
 async def test_the_ratio_of_units_with_many_rows(timed: ModelPerformanceTracker) -> None:
@@ -385,6 +497,24 @@ async def test_shadow_tests_pair_what_both_scored(timed: ModelPerformanceTracker
     assert result.model_a_metrics["mae"] == pytest.approx(np.abs(hard).mean())
 
 
+async def test_a_part_that_is_over_is_something_new(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """Pairs told before enter when their part of the test is over: such a look is kept, and binds later ones."""
+    test = await start(timed, pairing="shadow")
+    rng = np.random.default_rng(21)
+    times = [START + i * timedelta(minutes=14) for i in range(1000)]
+    clock.now = START + 4 * DAY
+    y, a, b = rng.normal(size=(3, 1000))
+    await timed.observe_paired(test.id, y_true=y, pred_a=a, pred_b=b, timestamps=times)
+    lows = []
+    for hour in (96, 120, 120, 168, 232):
+        clock.now = START + timedelta(hours=hour)
+        result = await timed.ab_test_results(test.id)
+        assert result.confidence_interval is not None
+        lows.append(result.confidence_interval.low)
+    assert len(result.looks) == 4
+    assert lows == sorted(lows)
+
+
 async def test_shadow_tests_of_right_and_wrong(timed: ModelPerformanceTracker, clock: Clock) -> None:
     """Accuracy on the same items; the moments hold McNemar's counts."""
     test = await start(timed, metric="accuracy", direction="higher", kind="binary", pairing="shadow")
@@ -426,6 +556,23 @@ async def test_two_looks_at_once_conclude_once(timed: ModelPerformanceTracker) -
     assert len(results[0].looks) == 1
 
 
+async def test_a_look_at_a_test_that_is_just_cancelled(
+    timed: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who only looks is told so, and not of a conflict."""
+    test = await start(timed)
+    await timed.observe_many(test.id, **draw(1000, 1, shift=-0.5))
+    conclude = timed.ab_tests.conclude_by_look
+
+    async def cancel_first(test_id: UUID, *args: Any, **options: Any) -> ABTest:
+        await timed.ab_tests.cancel(test_id, reason="wrong version")
+        return await conclude(test_id, *args, **options)
+
+    monkeypatch.setattr(timed.ab_tests, "conclude_by_look", cancel_first)
+    result = await timed.ab_test_results(test.id)
+    assert (result.decision, result.winner, result.reason) == ("undecided", "no_winner", "cancelled: wrong version")
+
+
 async def test_a_conclusion_by_hand(timed: ModelPerformanceTracker, clock: Clock) -> None:
     """It takes a last look and keeps its decision; a second one is told who came first."""
     test = await start(timed)
@@ -445,6 +592,33 @@ async def test_a_look_in_the_same_moment_gives_way(timed: ModelPerformanceTracke
     await timed.observe_many(test.id, **draw(4000, 1, shift=-0.5))
     first, second = [await timed.ab_test_results(test.id) for _ in range(2)]
     assert (first.decision, first.n_a) == (second.decision, second.n_a) == ("superior_b", 2200)
+
+
+async def test_a_clock_that_was_put_back_shows_no_other_look(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """The numbers of an ended test are those of the look that decided, however many others are dated after it."""
+    test = await start(timed)
+    for minute in range(205):
+        await timed.observe_many(test.id, **draw(4, minute))
+        clock.now = START + timedelta(minutes=minute)
+        await timed.ab_test_results(test.id)
+    clock.now = START + timedelta(seconds=30)
+    await timed.observe_many(test.id, **draw(3000, 1, shift=-0.3))
+    for _ in range(2):
+        result = await timed.ab_test_results(test.id)
+        assert (result.decision, result.n_a, result.n_b) == ("superior_b", 1910, 1910)
+        assert result.effect == pytest.approx(-0.26, abs=0.04)
+
+
+async def test_late_pairs_stay_late_by_a_clock_that_goes_back(
+    timed: ModelPerformanceTracker, pool: asyncpg.Pool
+) -> None:
+    """A clock that is put back within the call does not take their batch for one that is in."""
+    test = await start(timed, pairing="shadow")
+    last = test.test_end - timedelta(seconds=1)
+    times = iter([test.test_end, test.test_end])
+    host = ModelPerformanceTracker(pool, schema=timed.schema, clock=lambda: next(times, last))
+    with pytest.raises(ConflictError, match="1 observations came late"):
+        await host.observe_paired(test.id, y_true=[1.0], pred_a=[1.0], pred_b=[1.0])
 
 
 async def test_a_cancelled_test_has_no_finding(timed: ModelPerformanceTracker) -> None:
@@ -481,17 +655,38 @@ async def test_the_buffer(timed: ModelPerformanceTracker) -> None:
     assert result.effect == pytest.approx(data["values"][is_b].mean() - data["values"][~is_b].mean(), rel=1e-9)
 
 
+async def test_the_buffer_of_many_threads(timed: ModelPerformanceTracker) -> None:
+    """Endpoints that are plain functions run in threads: each outcome stays with its model, and none is lost."""
+    test, before = await start(timed), sys.getswitchinterval()
+
+    def observe(observer: Observer, number: int) -> None:
+        for i in range(10_000):
+            observer.observe("ab"[number % 2], float(number % 2), unit=f"{number} {i}" if i % 2 else None)
+
+    sys.setswitchinterval(1e-5)
+    try:
+        async with timed.observer(test.id, flush_every_s=0.02, flush_at=500) as observer:
+            await asyncio.gather(*(asyncio.to_thread(observe, observer, number) for number in range(4)))
+    finally:
+        sys.setswitchinterval(before)
+    moments = await timed.ab_tests.fetch_moments(test.id)
+    assert sum(row["n"] for row in moments) == 40_000
+    assert {(row["arm"], row["mean"], row["m2"]) for row in moments} == {("a", 0.0, 0.0), ("b", 1.0, 0.0)}
+
+
 async def test_the_buffer_takes_covariates_and_units_of_any_kind(timed: ModelPerformanceTracker) -> None:
     """A wrong covariate leaves no half of an observation; numbers, UUIDs and any text are units."""
     test = await start(timed, covariate="size")
     async with timed.observer(test.id) as observer:
-        for unit in ("press", 7, make_id("unit"), "Zürich", None):
-            observer.observe("a", True, unit=unit, covariate=2)
+        units: list[Any] = ["press", 7, np.int64(8), make_id("unit"), "Zürich", None]
+        right: list[Any] = [True, np.True_]
+        for unit in units:
+            observer.observe("a", right[bool(unit == 7)], unit=unit, covariate=2)
             with pytest.raises(InvalidInputError, match="covariate: "):
                 observer.observe("a", 1.0, unit=unit, covariate=math.inf)
         with pytest.raises(InvalidInputError, match="covariate: the design's is 'size'"):
             observer.observe("a", 1.0)
-    assert sum(row["n"] for row in await timed.ab_tests.fetch_moments(test.id)) == 5
+    assert sum(row["n"] for row in await timed.ab_tests.fetch_moments(test.id)) == 6
 
 
 async def test_the_buffer_outlives_the_database(
@@ -525,6 +720,32 @@ async def test_the_buffer_outlives_the_database(
     assert sum(row["n"] for row in moments) == 1003
 
 
+async def test_the_buffer_outlives_errors_of_the_host(
+    timed: ModelPerformanceTracker, pool: asyncpg.Pool, clock: Clock
+) -> None:
+    """A pool that the host looks up in vain for a while ends no flushes: what waited goes with a later one."""
+    test, connected = await start(timed), True
+
+    def find_pool() -> asyncpg.Pool:
+        if not connected:
+            raise RuntimeError("the application is not connected")
+        return pool
+
+    host = ModelPerformanceTracker(find_pool, schema=timed.schema, clock=clock)
+    async with host.observer(test.id, flush_every_s=0.02) as observer:
+        connected = False
+        observer.observe("a", 1.0)
+        await asyncio.sleep(0.1)
+        connected = True
+        observer.observe("b", 1.0)
+        for _ in range(500):
+            if sum(row["n"] for row in await timed.ab_tests.fetch_moments(test.id)) == 2:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            pytest.fail("nothing was flushed any more")
+
+
 async def test_the_buffer_of_an_ended_test(timed: ModelPerformanceTracker, clock: Clock) -> None:
     """What comes after the end is counted by the buffer and with the test, and raises nothing in the service."""
     test = await start(timed)
@@ -536,10 +757,80 @@ async def test_the_buffer_of_an_ended_test(timed: ModelPerformanceTracker, clock
     assert (await timed.ab_tests.fetch(test.id)).late_observations == 2
 
 
+async def test_the_buffer_takes_nothing_that_it_would_not_write(
+    timed: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is closed, and after, an outcome is refused instead of lost."""
+    test, add = await start(timed), timed.ab_tests.add_moments
+    told = 0
+
+    async def add_slowly(*args: Any, **options: Any) -> bool:
+        await asyncio.sleep(0.1)
+        return await add(*args, **options)
+
+    async def observe_until_refused(observer: Observer) -> None:
+        nonlocal told
+        while True:
+            observer.observe("a", 1.0)
+            told += 1
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(timed.ab_tests, "add_moments", add_slowly)
+    async with timed.observer(test.id) as observer:
+        telling = asyncio.create_task(observe_until_refused(observer))
+        await asyncio.sleep(0.03)
+    with pytest.raises(InvalidInputError, match="observer: is not open"):
+        await asyncio.wait_for(telling, 1)
+    with pytest.raises(InvalidInputError, match="observer: is not open"):
+        observer.observe("b", 1.0)
+    assert sum(row["n"] for row in await timed.ab_tests.fetch_moments(test.id)) == told >= 1
+
+
+async def test_closing_the_buffer_can_be_cancelled(
+    timed: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that gives up while a flush of it ends is not held up by further flushes."""
+    test, add = await start(timed), timed.ab_tests.add_moments
+    begun = asyncio.Event()
+
+    async def add_to_the_end(*args: Any, **options: Any) -> bool:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.1)  # as a driver does that tells the server to stop
+        return await add(*args, **options)
+
+    async def serve() -> None:
+        async with timed.observer(test.id, flush_every_s=0.01) as observer:
+            observer.observe("a", 1.0)
+            await begun.wait()
+
+    monkeypatch.setattr(timed.ab_tests, "add_moments", add_to_the_end)
+    serving = asyncio.create_task(serve())
+    await begun.wait()
+    await asyncio.sleep(0.05)
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(serving, 2)
+
+
+async def test_the_buffer_of_a_deleted_test(timed: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """Nothing waits for what never comes back, and nothing is raised in the service."""
+    test = await start(timed)
+    async with timed.observer(test.id) as observer:
+        observer.observe("a", 1.0)
+        await pool.execute(f"DELETE FROM {timed.schema}.model_ab_tests WHERE id = $1", test.id)
+        await observer.flush()
+        observer.observe("b", 1.0)
+    assert observer.n_late == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "argument"),
     [
         ({"arm": "c"}, "arm"),
+        ({"arm": np.array(["a"])}, "arm"),
         ({"value": math.nan}, "value"),
         ({"value": "1"}, "value"),
         ({"value": 1e91}, "value"),
@@ -548,6 +839,8 @@ async def test_the_buffer_of_an_ended_test(timed: ModelPerformanceTracker, clock
         ({"unit": 1.5}, "unit"),
         ({"covariate": 1.0}, "covariate"),
         ({"metric": "other"}, "metric"),
+        ({"metric": ["mae"]}, "metric"),
+        ({"unit": 10**5000}, "unit"),
     ],
 )
 async def test_the_buffer_refuses_at_once(
@@ -568,6 +861,9 @@ async def test_the_buffer_refuses_at_once(
     [
         ({"planned_n": 0}, "planned_n"),
         ({"planned_n": 2.5}, "planned_n"),
+        ({"planned_n": 10**5000}, "planned_n"),
+        ({"guardrails": None}, "guardrails"),
+        ({"guardrails": 5}, "guardrails"),
         ({"alpha": 0.0}, "alpha"),
         ({"margin": -1.0}, "margin"),
         ({"kind": "ratio"}, "kind"),
@@ -578,6 +874,11 @@ async def test_the_buffer_refuses_at_once(
         ({"guardrails": [{"metric": "x"}]}, "guardrails"),
         ({"guardrails": [{"metric": "x", "margin": 1.0}]}, "guardrails.direction"),
         ({"guardrails": [{"metric": "mae", "margin": 1.0}]}, "guardrails"),
+        ({"guardrails": [{"metric": "rmse", "margin": 1.0}]}, "guardrails.metric"),
+        ({"covariate": "size", "pairing": "shadow"}, "covariate"),
+        ({"traffic_split": 0.0}, "traffic_split"),
+        ({"traffic_split": 1e-120}, "traffic_split"),
+        ({"traffic_split": 1.0 - 1e-16}, "traffic_split"),
         ({"cap": 0.0}, "cap"),
         ({"covariate": ""}, "covariate"),
         ({"salt": "x"}, "salt"),
@@ -602,6 +903,14 @@ async def test_a_bad_design_is_refused(timed: ModelPerformanceTracker, options: 
         ({"values": [1.0, math.inf]}, "values"),
         ({"values": [1.0, 1e91]}, "values"),
         ({"values": ["x", "y"]}, "values"),
+        ({"values": np.ma.masked_equal([1.0, -99.0], -99.0)}, "values"),
+        ({"arms": np.ma.masked_equal(["a", "b"], "b")}, "arms"),
+        ({"arms": [["a"], ["a", "b"]]}, "arms"),
+        ({"arms": pd.Series(["a", pd.NA], dtype="string")}, "arms"),
+        ({"values": [[1.0], [1.0, 2.0]]}, "values"),
+        ({"units": "ab"}, "units"),
+        ({"units": 5}, "units"),
+        ({"units": [10**5000, 1]}, "unit"),
         ({"units": ["u"]}, "units"),
         ({"units": ["u", None]}, "unit"),
         ({"covariates": [1.0, 2.0]}, "covariates"),
@@ -620,6 +929,66 @@ async def test_bad_observations_are_refused(
         await timed.observe_many(given.pop("test_id"), **given)
     assert error.value.argument == argument
     assert await timed.ab_tests.fetch_moments(test.id) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [
+        ({"y_true": np.ma.masked_equal([1.0, -99.0], -99.0)}, "y_true"),
+        ({"pred_b": np.ma.masked_equal([1.0, -99.0], -99.0)}, "pred_b"),
+        ({"pred_a": [1.0]}, "pred_a"),
+        ({"pred_b": [1.0, math.nan]}, "pred_b"),
+        ({"pred_a": [[1.0], [1.0, 2.0]]}, "pred_a"),
+        ({"timestamps": [START]}, "timestamps"),
+        ({"timestamps": 5}, "timestamps"),
+        ({"timestamps": (START - i * DAY for i in range(2))}, "timestamps"),
+        ({"timestamps": pd.Series([START - DAY, START], index=[7, 8])}, "timestamps"),
+        ({"timestamps": [START.replace(tzinfo=None)] * 2}, "timestamps"),
+    ],
+)
+async def test_bad_pairs_are_refused(timed: ModelPerformanceTracker, arguments: dict[str, Any], argument: str) -> None:
+    """By name, and nothing of the batch is in."""
+    test = await start(timed, pairing="shadow")
+    given: dict[str, Any] = {"y_true": [1.0, 2.0], "pred_a": [1.0, 2.0], "pred_b": [1.0, 2.0], **arguments}
+    with pytest.raises(InvalidInputError) as error:
+        await timed.observe_paired(test.id, **given)
+    assert error.value.argument == argument
+    assert await timed.ab_tests.fetch_moments(test.id) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [
+        ({"arm": "c"}, "arm"),
+        ({"arm": ["a"]}, "arm"),
+        ({"value": math.nan}, "value"),
+        ({"value": None}, "value"),
+        ({"value": [1.0]}, "value"),
+        ({"unit": 1.5}, "unit"),
+        ({"covariate": 1.0}, "covariate"),
+        ({"metric": "other"}, "metric"),
+    ],
+)
+async def test_a_bad_observation_is_refused(
+    timed: ModelPerformanceTracker, arguments: dict[str, Any], argument: str
+) -> None:
+    """By the names of the call for one, which has no columns."""
+    test = await start(timed)
+    with pytest.raises(InvalidInputError, match=rf"^{argument}: ") as error:
+        await timed.observe(test.id, **{"arm": "a", "value": 1.0, **arguments})
+    assert error.value.argument == argument
+
+
+@pytest.mark.parametrize("by", ["", "\x00", 5, "x" * 201])
+@pytest.mark.parametrize("n", [0, 400])
+async def test_who_concludes_is_named(timed: ModelPerformanceTracker, n: int, by: Any) -> None:
+    """On observations and on evaluations."""
+    test = await start(timed)
+    await timed.observe_many(test.id, **draw(n, 2))
+    with pytest.raises(InvalidInputError) as error:
+        await timed.conclude_ab_test(test.id, by=by)
+    assert error.value.argument == "by"
+    assert (await timed.ab_tests.fetch(test.id)).test_status == "running"
 
 
 async def test_what_the_kept_moments_cannot_answer(timed: ModelPerformanceTracker, clock: Clock) -> None:

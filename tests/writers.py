@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -109,6 +109,13 @@ async def record_days(dsn: str, schema: str, ref: ModelRef, days: Sequence[int])
         return sum([(await record(tracker, noisy_evaluation(ref, day))).is_new for day in days])
 
 
+async def prune_slowly(dsn: str, schema: str, before: datetime, batch: int) -> int:
+    """Prune in many short transactions; the rows that this process deleted."""
+    async with ModelPerformanceTracker.connect(dsn, schema=schema, max_size=1) as tracker:
+        await pass_the_gate(dsn)
+        return (await tracker.prune(before, batch=batch)).n_deleted
+
+
 async def feed_stream(
     dsn: str, schema: str, ref: ModelRef, detector: dict[str, Any], values: Sequence[float], size: int
 ) -> int:
@@ -208,6 +215,16 @@ async def check_days(dsn: str, schema: str, ref: ModelRef, days: Sequence[int]) 
                 window_end=START + timedelta(days=day + 1),
             )
         return len(days)
+
+
+async def run_checks(dsn: str, schema: str, times: int, now: datetime) -> list[tuple[int, int, int, int]]:
+    """Do what is due; how many alerts of failures, silences, recoveries and new versions each round was first with."""
+    async with ModelPerformanceTracker.connect(dsn, schema=schema, max_size=2, clock=lambda: now) as tracker:
+        await pass_the_gate(dsn)
+        reports = [await tracker.run_checks() for _ in range(times)]
+    assert all(report.is_ok for report in reports), [report.steps for report in reports]
+    found = [(r.failures, r.stale, r.heard_again, r.retrained) for r in reports]
+    return [tuple(len(alerts or ()) for alerts in each) for each in found]  # type: ignore[misc]
 
 
 async def trigger_retraining(dsn: str, schema: str, times: int) -> list[tuple[bool, UUID]]:

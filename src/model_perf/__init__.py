@@ -21,22 +21,30 @@ from model_perf.errors import (
     StorageError,
     TooFewObservationsError,
 )
-from model_perf.policy import MetricDefinition, MonitoringPolicy
+from model_perf.policy import AutomationPolicy, AutomationRule, MetricDefinition, MonitoringPolicy
 from model_perf.records import (
     NO_MACHINE,
     ABTest,
     Alert,
+    AlertEvent,
+    AutomationSwitch,
+    Champion,
     Evaluation,
+    FalsePositiveRate,
     Look,
     Model,
     ModelRef,
+    SeenWorker,
     TrainingRun,
 )
 from model_perf.repos import FleetEntry, Page, Point, RecordedBatch, SlotVersion
 from model_perf.results import (
     ABTestResult,
+    ChecksReport,
+    CheckStep,
     DeliveryReport,
     ImportReport,
+    Promotion,
     RecordedEvaluation,
     RejectedRow,
     RetrainingTrigger,
@@ -56,9 +64,22 @@ if typing.TYPE_CHECKING:
     from model_perf._assignment import assign, assign_many
     from model_perf._experiments import DesignOptions
     from model_perf._observer import Observer
+    from model_perf._operating_results import (
+        Diagnosis,
+        Finding,
+        ForgetReport,
+        PruneReport,
+        TableSize,
+        TableStats,
+        TrackerStats,
+    )
+    from model_perf._outcome import TrainingOutcome
     from model_perf._streams import Stream
+    from model_perf._trainers import TrainingContext
+    from model_perf._training import ChallengeOptions
     from model_perf.aggregates import Aggregates
     from model_perf.drift import ColumnCheck, ColumnDrift, DataDriftReport, DatasetProfile
+    from model_perf.worker import Worker, WorkerOptions
 
 __version__ = "0.1.0"
 
@@ -68,6 +89,14 @@ __all__ = [
     "ABTestResult",
     "Aggregates",
     "Alert",
+    "AlertEvent",
+    "AutomationPolicy",
+    "AutomationRule",
+    "AutomationSwitch",
+    "ChallengeOptions",
+    "Champion",
+    "CheckStep",
+    "ChecksReport",
     "ColumnCheck",
     "ColumnDrift",
     "ConflictError",
@@ -75,9 +104,13 @@ __all__ = [
     "DatasetProfile",
     "DeliveryReport",
     "DesignOptions",
+    "Diagnosis",
     "DriftReport",
     "Evaluation",
+    "FalsePositiveRate",
+    "Finding",
     "FleetEntry",
+    "ForgetReport",
     "Guardrail",
     "HostDirectory",
     "ImportReport",
@@ -96,22 +129,32 @@ __all__ = [
     "Observer",
     "Page",
     "Point",
+    "Promotion",
+    "PruneReport",
     "RecordedBatch",
     "RecordedEvaluation",
     "RejectedRow",
     "RetrainingTrigger",
     "SchemaError",
     "SchemaStatus",
+    "SeenWorker",
     "SlotSummary",
     "SlotVersion",
     "StorageError",
     "Stream",
     "StreamUpdate",
     "TableImport",
+    "TableSize",
+    "TableStats",
     "TooFewObservationsError",
+    "TrackerStats",
+    "TrainingContext",
+    "TrainingOutcome",
     "TrainingRun",
     "Trend",
     "VersionTrend",
+    "Worker",
+    "WorkerOptions",
     "assign",
     "assign_many",
     "drift",
@@ -124,14 +167,26 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _MODULE_OF = {
     "Aggregates": "model_perf.aggregates",
+    "ChallengeOptions": "model_perf._training",
     "ColumnCheck": "model_perf.drift",
     "ColumnDrift": "model_perf.drift",
     "DataDriftReport": "model_perf.drift",
     "DatasetProfile": "model_perf.drift",
     "DesignOptions": "model_perf._experiments",
+    "Diagnosis": "model_perf._operating_results",
+    "Finding": "model_perf._operating_results",
+    "ForgetReport": "model_perf._operating_results",
     "Guardrail": "model_perf._ab_design",
     "Observer": "model_perf._observer",
+    "PruneReport": "model_perf._operating_results",
     "Stream": "model_perf._streams",
+    "TableSize": "model_perf._operating_results",
+    "TableStats": "model_perf._operating_results",
+    "TrackerStats": "model_perf._operating_results",
+    "TrainingContext": "model_perf._trainers",
+    "TrainingOutcome": "model_perf._outcome",
+    "Worker": "model_perf.worker",
+    "WorkerOptions": "model_perf.worker",
     "assign": "model_perf._assignment",
     "assign_many": "model_perf._assignment",
 }

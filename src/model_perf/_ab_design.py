@@ -144,6 +144,8 @@ def make_design(
             )
     if not isinstance(minimum_runtime, timedelta) or not timedelta(0) <= minimum_runtime <= duration:
         raise InvalidInputError("minimum_runtime", f"{minimum_runtime!r} is no part of the duration {duration}")
+    if not isinstance(guardrails, Sequence):
+        raise InvalidInputError("guardrails", f"{guardrails!r} is no sequence; give a list of Guardrail, or none")
     if planned_n is not None:
         check.as_int(planned_n, "planned_n", low=2)
     design = ABDesign(
@@ -160,6 +162,8 @@ def make_design(
         covariate=check.as_optional_text(covariate, "covariate", max_length=200),
         cap=None if cap is None else _as_positive(cap, "cap"),
     )
+    if design.covariate is not None and design.pairing == "shadow":
+        raise InvalidInputError("covariate", "is of routed tests; in the shadow both models score the same items")
     if len(set(design.metrics)) < len(design.metrics):
         raise InvalidInputError("guardrails", f"{', '.join(design.metrics)} name a metric twice")
     return design
@@ -179,6 +183,11 @@ def _as_guardrail(given: Guardrail | Mapping[str, Any], policy: MonitoringPolicy
             "guardrails", f"{given!r} is no Guardrail; give metric, margin and, if need be, direction"
         )
     metric = check.as_text(fields["metric"], "guardrails.metric", max_length=200)
+    if metric in NOT_OF_ONE_ITEM:
+        instead, _ = NOT_OF_ONE_ITEM[metric]
+        raise InvalidInputError(
+            "guardrails.metric", f"{metric} is of a whole sample, and no single observation has one; take {instead!r}"
+        )
     direction = fields.get("direction") or direction_of(metric, policy)
     if direction is None:
         raise InvalidInputError("guardrails.direction", f"nobody has said whether more of {metric!r} is better")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import sha256
+from numbers import Integral
 from typing import Literal, TypeAlias
 from uuid import UUID
 
@@ -46,9 +47,12 @@ def assign_many(test: ABTest, units: Iterable[Unit]) -> list[Arm]:
 
 def as_unit(unit: Unit) -> bytes:
     """The text of a unit, as bytes."""
-    if isinstance(unit, bool) or not isinstance(unit, str | int | UUID) or unit == "":
+    # Integral: numpy's whole numbers, as an array of units holds them.
+    if isinstance(unit, bool) or not isinstance(unit, str | int | UUID | Integral) or unit == "":
         raise InvalidInputError("unit", f"{unit!r} is no unit; give its name, its whole number or its UUID")
     try:
         return (unit if type(unit) is str else str(unit)).encode()
     except UnicodeEncodeError:
         raise InvalidInputError("unit", f"{unit!r} has a lone surrogate, which is no Unicode text") from None
+    except ValueError:
+        raise InvalidInputError("unit", "is a number of too many digits; give a shorter one, or text") from None

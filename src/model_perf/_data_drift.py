@@ -9,11 +9,13 @@ from uuid import UUID
 from attrs import evolve, frozen
 
 from model_perf import _validation as check
-from model_perf._judging import DATA_ALERT
+from model_perf._judging import DATA_ALERT, find_wish
 from model_perf.drift import DataDriftReport, DatasetProfile, DriftAlarm, DriftReport, advance_alarm
+from model_perf.drift._alarm import watch_recovery
 from model_perf.errors import ConflictError, InvalidInputError
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import ModelRef, new_id
+from model_perf.repos._judged import Recovered
 from model_perf.repos.alerts import fingerprint
 from model_perf.repos.drift import NewReport, StoredAlarm, StoredReport
 
@@ -66,11 +68,20 @@ def decide(
     limit = policy.false_alarm_run_length
     if before.is_raised(limit) and not alarm.is_alerted:
         before = before.restart()  # the alert was resolved past the tracker
-    after = before if alarm.is_alerted else _advanced(before, report, window)
+    span = _span(before, window)
+    if span is None:
+        after = before
+    elif alarm.is_alerted:
+        after = watch_recovery(before, report, window_start=span[0], window_end=span[1], policy=policy)
+    else:
+        after = advance_alarm(before, report, window_start=span[0], window_end=span[1])
     is_new_alarm = not alarm.is_alerted and after.is_raised(limit)
+    if is_new_alarm:
+        after = evolve(after, recovery=after.recovery.alarmed(report.drifted_columns, window.end, policy))
     alerts = (
         (_alert(report, said, ref, segment),) if is_new_alarm or (alarm.is_alerted and report.drift_detected) else ()
     )
+    is_over = alarm.is_alerted and span is not None and not after.recovery.is_open
     return NewReport(
         reference_id=alarm.reference_id,
         window_start=window.start,
@@ -89,17 +100,27 @@ def decide(
         report=said,
         state=after.to_dict(),
         alerts=alerts,
+        wish=_wish(alerts[0], ref, policy) if alerts else None,
+        recovered=_recovered(ref, segment, after, policy) if is_over else None,
     )
 
 
-def _advanced(alarm: DriftAlarm, report: DataDriftReport, window: Window) -> DriftAlarm:
-    """A window whose start nobody said follows the one before."""
-    start = window.start
-    if start is None:
-        start = window.end - timedelta(microseconds=1)
-        if alarm.last_end is not None and start < alarm.last_end:
-            return alarm
-    return advance_alarm(alarm, report, window_start=start, window_end=window.end)
+def _span(alarm: DriftAlarm, window: Window) -> tuple[datetime, datetime] | None:
+    """A window whose start nobody said follows the one before; None where it lies in it."""
+    if window.start is not None:
+        return window.start, window.end
+    start = window.end - timedelta(microseconds=1)
+    return None if alarm.last_end is not None and start < alarm.last_end else (start, window.end)
+
+
+def _recovered(ref: ModelRef, segment: str, after: DriftAlarm, policy: MonitoringPolicy) -> Recovered:
+    notes = f"{after.recovery.needed(policy)} good windows in a row"
+    return Recovered(fingerprint=data_fingerprint(ref, segment), notes=notes)
+
+
+def _wish(alert: Mapping[str, object], ref: ModelRef, policy: MonitoringPolicy) -> Mapping[str, object] | None:
+    number, reason = str(alert["fingerprint"]), str(alert["alert_message"])
+    return find_wish(DATA_ALERT, str(alert["severity"]), ref, number, reason, policy)
 
 
 def _alert(report: DataDriftReport, said: Mapping[str, object], ref: ModelRef, segment: str) -> dict[str, object]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -57,7 +57,7 @@ class DesignOptions(TypedDict, total=False):
     guardrails : sequence of Guardrail, or mappings with metric, margin and direction
         What the better model may not harm.
     covariate : str
-        Name of what is known of each observation before its assignment.
+        Name of what is known of each observation before its assignment; of routed tests.
     cap : float
         Observations beyond +-cap count as +-cap.
     """
@@ -110,9 +110,10 @@ class Observations:
         metric: str | None,
         batch_id: UUID | str | None,
     ) -> bool:
-        from model_perf._observations import routed_cells
+        from model_perf._observations import as_metric, routed_cells
 
         test, design = await self._open(test_id, "routed", "observe_many")
+        batch = _batch_of(batch_id, design, as_metric(design, metric))
         size, spread = length_of(values), np.random.default_rng().integers(1 << 30).item()
 
         def merge() -> Cells:
@@ -120,7 +121,7 @@ class Observations:
                 design, arms=arms, values=values, units=units, covariates=covariates, metric=metric, spread=spread
             )
 
-        return await self._add(test.id, await _hop(merge, size), size, batch_id)
+        return await self._add(test.id, await _hop(merge, size), size, batch)
 
     async def observe_paired(
         self,
@@ -132,12 +133,13 @@ class Observations:
         metric: str | None,
         batch_id: UUID | str | None,
     ) -> bool:
-        from model_perf._observations import paired_cells
+        from model_perf._observations import as_metric, paired_cells
 
         test, design = await self._open(test_id, "shadow", "observe_paired")
+        batch = _batch_of(batch_id, design, as_metric(design, metric))
         size, now = length_of(y_true), self._executor.moment()
         if timestamps is None and now >= test.test_end:
-            return await self._add(test.id, {}, size, batch_id)  # refused there, and counted
+            return await self._add(test.id, {}, size, batch, now)  # refused there, and counted
 
         def merge() -> Cells:
             times = now if timestamps is None else timestamps
@@ -145,14 +147,16 @@ class Observations:
                 test, design, y_true=y_true, pred_a=pred_a, pred_b=pred_b, timestamps=times, metric=metric
             )
 
-        return await self._add(test.id, await _hop(merge, size), size, batch_id)
+        return await self._add(test.id, await _hop(merge, size), size, batch)
 
     async def count_served(self, test_id: UUID | str, a: int, b: int, batch_id: UUID | str | None) -> bool:
-        from model_perf._observations import served_cells
+        from model_perf._observations import SERVED, served_cells
 
-        test, _ = await self._open(test_id, "routed", "count_served")
+        test, design = await self._open(test_id, "routed", "count_served")
         cells = served_cells(a, b)
-        return await self._add(test.id, cells, a + b, batch_id)
+        return await self._add(
+            test.id, cells, sum(cell.n for cell in cells.values()), _batch_of(batch_id, design, SERVED)
+        )
 
     def observer(self, test_id: UUID | str, flush_every_s: float, flush_at: int) -> Observer:
         from model_perf._observer import Observer
@@ -179,9 +183,10 @@ class Observations:
         findings, design = taken
         look = findings.look
         if test.test_status == "running" and is_final(look.decision, test, now):
-            return await self._conclude(test, findings, "model_perf", accept_other=True)
-        seen = looks and (looks[-1].n_a, looks[-1].n_b, looks[-1].decision)
-        if test.test_status == "running" and seen != (look.n_a, look.n_b, look.decision):
+            return await self._conclude(test, looks, findings, "model_perf", accept_other=True)
+        # The effect as well: pairs that were told already enter it when their part of the test is over.
+        seen = looks and (looks[-1].n_a, looks[-1].n_b, looks[-1].decision, looks[-1].effect)
+        if test.test_status == "running" and seen != (look.n_a, look.n_b, look.decision, look.effect):
             await self._repo.add_look(test.id, look)
             looks = (*looks, look)
         return as_result(test, design.metric, findings, looks)
@@ -191,7 +196,7 @@ class Observations:
     ) -> ABTestResult | None:
         """End a test by a last look; None where there are no observations."""
         taken = await self._take(test, looks, now)
-        return None if taken is None else await self._conclude(test, taken[0], by, accept_other=False)
+        return None if taken is None else await self._conclude(test, looks, taken[0], by, accept_other=False)
 
     async def _take(self, test: ABTest, looks: tuple[Look, ...], now: datetime) -> tuple[Findings, ABDesign] | None:
         if test.test_status == "completed":
@@ -201,23 +206,33 @@ class Observations:
             return None
         from model_perf._ab_design import ABDesign
         from model_perf._ab_results import read_cells
+        from model_perf._observations import SERVED
         from model_perf._sequential import take_look
 
         design = ABDesign.from_dict(test.design, self._policy)
-        return take_look(test, design, read_cells(rows), looks, now), design
+        findings = take_look(test, design, read_cells(rows), looks, now)
+        if findings.look.decision != "invalid" and all(row["metric"] == SERVED for row in rows):
+            return None  # units were served, and nothing was told of what came out
+        return findings, design
 
-    async def _conclude(self, test: ABTest, findings: Findings, by: str | None, *, accept_other: bool) -> ABTestResult:
-        from model_perf._ab_results import from_stored, to_stored
+    async def _conclude(
+        self, test: ABTest, looks: Sequence[Look], findings: Findings, by: str | None, *, accept_other: bool
+    ) -> ABTestResult:
+        from model_perf._ab_results import as_result, from_stored, to_stored
 
+        look, stored = findings.look, to_stored(findings)
         try:
-            await self._repo.conclude_by_look(test.id, findings.look, winner_metrics=to_stored(findings), decided_by=by)
+            concluded = await self._repo.conclude_by_look(test.id, look, winner_metrics=stored, decided_by=by)
+            looks = (*(each for each in looks if each.look_at < look.look_at), look)
         except ConflictError:
-            # Another look came first; its finding stands. A second conclusion by hand is told so.
+            # Another look came first, or it was cancelled; that stands. A second conclusion by hand is told so.
             if not accept_other:
                 raise
-        concluded, looks = await self._repo.fetch_with_looks(test.id)
+            concluded, looks = await self._repo.fetch_with_looks(test.id)
+        if concluded.test_status == "cancelled":
+            return as_result(concluded, _metric(concluded), findings, looks)
         result = from_stored(concluded, _metric(concluded), looks)
-        if result is None:  # cancelled meanwhile
+        if result is None:  # concluded on evaluations meanwhile
             raise ConflictError(f"test {test.test_name!r} is {concluded.test_status}", concluded)
         return result
 
@@ -241,10 +256,20 @@ class Observations:
             raise InvalidInputError("test_id", f"is a {design.pairing} test, which {call} does not tell; use {other}")
         return known
 
-    async def _add(self, test_id: UUID, cells: Cells, n: int, batch_id: UUID | str | None) -> bool:
+    async def _add(
+        self, test_id: UUID, cells: Cells, n: int, batch_id: UUID | None, now: datetime | None = None
+    ) -> bool:
         from model_perf._ab_results import to_rows
 
-        return bool(n) and await self._repo.add_moments(test_id, to_rows(cells), n=n, batch_id=batch_id)
+        return bool(n) and await self._repo.add_moments(test_id, to_rows(cells), n=n, batch_id=batch_id, now=now)
+
+
+def _batch_of(batch_id: UUID | str | None, design: ABDesign, metric: str) -> UUID | None:
+    """Rows have one id, and are told metric by metric: each telling is a batch of its own."""
+    if batch_id is None:
+        return None
+    given = check.as_uuid(batch_id, "batch_id")
+    return given if metric == design.metric else uuid5(given, metric)
 
 
 async def _hop(work: Callable[[], Cells], size: int) -> Cells:

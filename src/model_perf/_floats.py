@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,11 +15,19 @@ LARGEST = 1e150
 """Beyond it the square of a value is no longer a 64-bit float."""
 
 
-def as_floats(values: ArrayLike, argument: str, *, largest: float = LARGEST) -> Floats:
-    """A new one-dimensional array of finite 64-bit floats."""
+def as_array(values: ArrayLike, argument: str) -> NDArray[Any]:
+    """What numpy makes of them; entries under a mask would count as if they were not."""
     if np.ma.is_masked(values):
         raise InvalidInputError(argument, "has masked entries; leave them out, as in values.compressed()")
-    array = np.asarray(values)
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise InvalidInputError(argument, "is ragged; give one value per row") from None
+
+
+def as_floats(values: ArrayLike, argument: str, *, largest: float = LARGEST) -> Floats:
+    """A new one-dimensional array of finite 64-bit floats."""
+    array = as_array(values, argument)
     if array.ndim != 1:
         raise InvalidInputError(argument, f"has {array.ndim} dimensions; give one, as in numpy.ravel(values)")
     if array.size and array.dtype.kind not in "iuf":

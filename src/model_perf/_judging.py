@@ -10,8 +10,8 @@ from attrs import evolve
 
 from model_perf.drift import DriftReport, PerformanceState, judge_performance, replay, restart_chart
 from model_perf.policy import MonitoringPolicy
-from model_perf.records import Evaluation, ModelRef, new_id
-from model_perf.repos._judged import Judgement, StoredState
+from model_perf.records import SEVERITIES, Evaluation, ModelRef, new_id
+from model_perf.repos._judged import Judgement, Recovered, StoredState
 from model_perf.repos.alerts import fingerprint
 
 PERFORMANCE_ALERT = "performance_degradation"
@@ -23,20 +23,35 @@ def judge_evaluation(
 ) -> tuple[DriftReport, Judgement]:
     """The verdict on a new evaluation, and what follows from it by the policy; `created_at` is the time of both."""
     state = PerformanceState.from_dict(stored.state) if stored.version else PerformanceState()
-    report, state = judge_performance(state, evaluation, policy, training_data_end=stored.training_data_end)
+    report, after = judge_performance(state, evaluation, policy, training_data_end=stored.training_data_end)
     assert evaluation.created_at is not None
-    is_critical, retrains = report.verdict == "critical", report.verdict in policy.retrain_on
+    is_critical = report.verdict == "critical"
+    if is_critical and not after.recovery.is_open:  # late, or of training data: it opens an alert all the same
+        after = evolve(after, recovery=after.recovery.alarmed((), evaluation.evaluation_end, policy))
+    is_over = state.recovery.is_open and not after.recovery.is_open
     return report, Judgement(
         evaluation=with_verdict(evaluation, report),
-        state=state.to_dict(),
+        state=after.to_dict(),
+        recovered=_recovered(evaluation.ref, state, policy) if is_over else None,
         alerts=[_alert_row(evaluation.ref, report, evaluation.created_at)] if is_critical else (),
-        runs=[_run_row(report, policy)] if retrains else (),
+        wish=find_performance_wish(evaluation.ref, report, policy) if is_critical else None,
     )
+
+
+def find_recovered(ref: ModelRef, state: PerformanceState, policy: MonitoringPolicy) -> list[Recovered]:
+    """The alarm that is over by the end of a replay, if there was one."""
+    is_over = not state.recovery.is_open and state.recovery.recovered_at is not None
+    return [_recovered(ref, state, policy)] if is_over else []
+
+
+def _recovered(ref: ModelRef, state: PerformanceState, policy: MonitoringPolicy) -> Recovered:
+    notes = f"{state.recovery.needed(policy)} good evaluations in a row"
+    return Recovered(fingerprint=performance_fingerprint(ref), notes=notes)
 
 
 def replay_stored(
     history: Sequence[Evaluation], stored: StoredState, policy: MonitoringPolicy
-) -> tuple[list[DriftReport], Mapping[str, object]]:
+) -> tuple[list[DriftReport], PerformanceState]:
     """The verdicts on a whole history and the state after it; the charts restart where they were restarted."""
     reports, state = replay(
         history,
@@ -44,7 +59,19 @@ def replay_stored(
         training_data_end=stored.training_data_end,
         restarted_after=PerformanceState.from_dict(stored.state).restarted_after,
     )
-    return reports, state.to_dict()
+    return reports, state
+
+
+def with_alert(state: PerformanceState, *, is_alerted: bool) -> Mapping[str, object]:
+    """A replayed state as it is stored: good evaluations are counted for an alert that the replay knows nothing of."""
+    if is_alerted and not state.recovery.is_open:
+        state = evolve(state, recovery=evolve(state.recovery, n_good=0))
+    return state.to_dict()
+
+
+def performance_fingerprint(ref: ModelRef) -> str:
+    """What makes two critical verdicts the same condition."""
+    return fingerprint(PERFORMANCE_ALERT, ref)
 
 
 def restart_charts(state: Mapping[str, object]) -> Mapping[str, object]:
@@ -82,16 +109,46 @@ def _alert_row(ref: ModelRef, report: DriftReport, now: datetime) -> dict[str, o
     content["alert_message"], content["alert_details"] = content.pop("message"), content.pop("details")
     return content | {
         "id": str(new_id()),
-        "fingerprint": fingerprint(PERFORMANCE_ALERT, ref),
+        "fingerprint": performance_fingerprint(ref),
         "alert_timestamp": now.isoformat(),
     }
 
 
-def _run_row(report: DriftReport, policy: MonitoringPolicy) -> dict[str, object]:
+def find_performance_wish(ref: ModelRef, report: DriftReport, policy: MonitoringPolicy) -> Mapping[str, object] | None:
+    """The training run that the policy wishes for after a critical verdict."""
+    number = performance_fingerprint(ref)
+    wish = find_wish(PERFORMANCE_ALERT, "critical", ref, number, report.recommendation, policy)
+    if wish is None and report.verdict in policy.retrain_on:
+        return _wish("degradation", "critical", number, report.recommendation, policy)
+    return wish
+
+
+def find_wish(
+    alert_type: str, severity: str, ref: ModelRef, number: str, reason: str, policy: MonitoringPolicy
+) -> dict[str, object] | None:
+    """The run that a rule of the policy wishes for, with its limits; whether it may be is decided where it is written.
+
+    Parameters
+    ----------
+    number : str
+        The alert's fingerprint.
+    """
+    automation = policy.automation
+    rule = automation.rule_for(alert_type, severity, ref.model_type)
+    if rule is None or not rule.retrain:
+        return None
+    trigger = "degradation" if alert_type == PERFORMANCE_ALERT else "drift"
+    limits = {"cooldown_s": automation.cooldown_s, "max_per_day": automation.max_per_day}
+    wish = _wish(trigger, severity, number, reason, policy) | limits | {"dry_run": automation.dry_run}
+    return wish | {"start_ab_test": True} if rule.start_ab_test else wish
+
+
+def _wish(trigger_type: str, severity: str, number: str, reason: str, policy: MonitoringPolicy) -> dict[str, object]:
     return {
         "id": str(new_id()),
-        "trigger_type": "degradation",
-        "triggered_by": "policy",
-        "reason": report.recommendation,
+        "fingerprint": number,
+        "severity_rank": SEVERITIES.index(severity) + 1,
+        "trigger_type": trigger_type,
+        "reason": reason,
         "max_attempts": policy.max_attempts,
     }

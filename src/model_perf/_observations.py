@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -14,11 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from model_perf import _validation as check
 from model_perf._ab_design import NOT_OF_ONE_ITEM, ABDesign
 from model_perf._assignment import Unit, as_unit
-from model_perf._floats import Floats, as_floats
+from model_perf._floats import Floats, as_array, as_floats
 from model_perf.aggregates import LARGEST_OBSERVATION, Aggregates
 from model_perf.errors import InvalidInputError
 from model_perf.records import ABTest
 
+T = TypeVar("T")
 Cell: TypeAlias = tuple[str, str, int]
 """Metric, arm and slot."""
 Cells: TypeAlias = dict[Cell, Aggregates]
@@ -29,6 +30,8 @@ UNITLESS_SLOTS = 16
 TIME_SLOTS = 128
 SERVED = "model_perf.served"
 """The metric under which units are counted that a model served, whether their outcome is known or not."""
+MOST_SERVED = 10**12
+"""Units in one call: sums of them stay whole numbers of PostgreSQL's."""
 
 _LOSSES: dict[str, Callable[[Floats, Floats], Floats]] = {
     "mae": lambda y, predicted: np.abs(predicted - y),
@@ -102,7 +105,7 @@ def paired_values(
 
 def served_cells(n_a: int, n_b: int) -> Cells:
     """Counts of units that each model served."""
-    counts = {"a": check.as_int(n_a, "a"), "b": check.as_int(n_b, "b")}
+    counts = {"a": check.as_int(n_a, "a", high=MOST_SERVED), "b": check.as_int(n_b, "b", high=MOST_SERVED)}
     return {(SERVED, arm, 0): Aggregates(n=n) for arm, n in counts.items() if n}
 
 
@@ -136,7 +139,7 @@ def as_metric(design: ABDesign, metric: str | None) -> str:
 
 def as_values(design: ABDesign, values: ArrayLike, metric: str) -> Floats:
     """Finite numbers, cut at the design's cap; of a binary metric 0 and 1 only."""
-    array = np.asarray(values)
+    array = as_array(values, "values")
     numbers = as_floats(array.view(np.uint8) if array.dtype == bool else array, "values", largest=LARGEST_OBSERVATION)
     if metric != design.metric:
         return numbers
@@ -149,7 +152,7 @@ def as_values(design: ABDesign, values: ArrayLike, metric: str) -> Floats:
 
 
 def _as_predictions(values: ArrayLike, argument: str) -> Floats:
-    array = np.asarray(values)
+    array = as_array(values, argument)
     # Squares of them are observations.
     limit = math.sqrt(LARGEST_OBSERVATION) / 2.0
     return as_floats(array.view(np.uint8) if array.dtype == bool else array, argument, largest=limit)
@@ -166,26 +169,38 @@ def _loss_of(metric: str) -> Callable[[Floats, Floats], Floats]:
 
 
 def _as_arms(arms: Sequence[str] | ArrayLike, size: int) -> NDArray[np.intp]:
-    array = np.asarray(arms)
+    array = as_array(arms, "arms")
     if array.ndim != 1 or array.size != size:
         raise InvalidInputError(
             "arms", f"has the shape {array.shape} and values has {size} entries; give one per value"
         )
-    is_b = array == "b"
-    bad = ~(is_b | (array == "a"))
-    if size and (not isinstance(bad, np.ndarray) or bad.any()):
-        place = int(np.argmax(bad))
+    # Objects may be anything, as pandas' NA, which is neither equal to "b" nor not.
+    known = array if array.dtype.kind == "U" else np.array([_as_arm(each) for each in array], dtype=str)
+    is_b = known == "b"
+    if (bad := ~(is_b | (known == "a"))).any():
+        place = int(bad.argmax())
         raise InvalidInputError("arms", f"holds {array[place]!r} at position {place}; the arms are 'a' and 'b'")
     return np.asarray(is_b, dtype=np.intp)
+
+
+def _as_arm(arm: object) -> str:
+    return arm if isinstance(arm, str) else ""
 
 
 def _as_slots(units: Iterable[Unit] | None, size: int, spread: int) -> NDArray[np.intp]:
     if units is None:
         return np.full(size, UNIT_SLOTS + spread % UNITLESS_SLOTS, dtype=np.intp)
-    slots = np.fromiter((unit_slot(unit) for unit in units), dtype=np.intp)
+    slots = np.fromiter((unit_slot(unit) for unit in _as_entries(units, "units")), dtype=np.intp)
     if slots.size != size:
         raise InvalidInputError("units", f"has {slots.size} entries and values has {size}; give one per value")
     return slots
+
+
+def _as_entries(values: Iterable[T], argument: str) -> Iterable[T]:
+    """As they are, where they have entries: a text's letters are none."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InvalidInputError(argument, f"{values!r} is no sequence; give one entry per observation")
+    return values
 
 
 def unit_slot(unit: Unit) -> int:
@@ -207,7 +222,7 @@ def _as_covariates(design: ABDesign, covariates: ArrayLike | None, size: int, me
 
 
 def _time_slots(test: ABTest, timestamps: Sequence[datetime] | datetime, size: int) -> NDArray[np.intp]:
-    times = [timestamps] if isinstance(timestamps, datetime) else timestamps
+    times = [timestamps] if isinstance(timestamps, datetime) else list(_as_entries(timestamps, "timestamps"))
     seconds = np.array([(check.as_timestamp(t, "timestamps") - test.test_start).total_seconds() for t in times])
     if isinstance(timestamps, datetime):
         seconds = np.full(size, seconds[0])

@@ -25,6 +25,8 @@ SKEWNESS_FACTOR = 25.0
 MIN_GROUPS = 10
 """Groups of units in each arm."""
 GUARD_ALPHA = 0.001
+LARGEST_COUNT = 10**12
+"""Of an arm, in the test of the sample ratio."""
 
 
 class _Told(dict[tuple[str, str], dict[int, Aggregates]]):
@@ -81,7 +83,7 @@ def take_look(test: ABTest, design: ABDesign, cells: Cells, looks: Sequence[Look
     ratio = None if design.pairing == "shadow" else _ratio_pvalue(test, design, told, looks)
     lacking = _lacking(test, design, told, design.metric, now)
     compared = None if lacking else _compare(test, design, told, design.metric, now)
-    if compared is not None and compared.standard_error == 0.0 and compared.effect != 0.0:
+    if compared is not None and compared.standard_error == 0.0:
         compared, lacking = None, "the differences have no spread at all, and so no measure of chance"
     look = Look(
         look_at=now, n_a=a.n, n_b=b.n, decision="insufficient_data", reason=lacking or "", sample_ratio_pvalue=ratio
@@ -114,7 +116,7 @@ def _decide(
     lacking: str,
 ) -> tuple[Decision, str]:
     if look.sample_ratio_pvalue is not None and look.sample_ratio_pvalue < GUARD_ALPHA:
-        return "invalid", _ratio_reason(test, told, design.metric, look)
+        return "invalid", _ratio_reason(test, told, look)
     if compared is None:
         return "insufficient_data", lacking
     low, high = look.confidence_low, look.confidence_high
@@ -173,7 +175,7 @@ def _held_up(test: ABTest, design: ABDesign, told: _Told, now: datetime, winner:
     for guardrail in design.guardrails:
         bound = _harm_bound(test, design, told, guardrail, now, winner)
         if bound is None:
-            return f"guardrail {guardrail.metric} has too few observations"
+            return f"guardrail {guardrail.metric} has too few observations, or no spread among them"
         if bound >= guardrail.margin:
             better, harm = "b" if winner > 0.0 else "a", f"{_number(bound)}, the margin is {guardrail.margin:g}"
             return f"guardrail {guardrail.metric}: {better} may be worse by {harm}"
@@ -189,6 +191,8 @@ def _harm_bound(
     if _lacking(test, design, told, guardrail.metric, now):
         return None
     compared = _compare(test, design, told, guardrail.metric, now)
+    if compared.standard_error == 0.0:
+        return None
     worse = -winner if guardrail.direction == "higher" else winner
     found = confidence_sequence(
         worse * compared.effect,
@@ -320,13 +324,19 @@ def _ratio_pvalue(test: ABTest, design: ABDesign, told: _Told, looks: Sequence[L
     pvalues = [each.sample_ratio_pvalue for each in looks if each.sample_ratio_pvalue is not None]
     served = [told.whole(SERVED, arm).n for arm in "ab"]
     if sum(served):
-        pvalues.append(sequential_sample_ratio(served, weights).pvalue)
+        pvalues.append(sequential_sample_ratio(_countable(served), weights).pvalue)
     slots = {arm: told.slots(design.metric, arm) for arm in "ab"}
     alone = [sum(cell.n for slot, cell in slots[arm].items() if slot >= UNIT_SLOTS) for arm in "ab"]
     if sum(alone):
-        pvalues.append(sequential_sample_ratio(alone, weights).pvalue)
+        pvalues.append(sequential_sample_ratio(_countable(alone), weights).pvalue)
     by_unit = _ratio_of_units(slots, test.traffic_split, design.planned_n)
     return min([1.0, *pvalues, *by_unit])
+
+
+def _countable(counts: Sequence[int]) -> list[int]:
+    """Of more than the ratio's test takes as many times fewer in each arm: less evidence, of the same ratio."""
+    times = -(-max(counts) // LARGEST_COUNT)
+    return [count // max(1, times) for count in counts]
 
 
 def _ratio_of_units(slots: Mapping[str, Mapping[int, Aggregates]], split: float, planned_n: int) -> list[float]:
@@ -348,12 +358,20 @@ def _ratio_of_units(slots: Mapping[str, Mapping[int, Aggregates]], split: float,
     return [found.pvalue]
 
 
-def _ratio_reason(test: ABTest, told: _Told, metric: str | None, look: Look) -> str:
-    total = look.n_a + look.n_b
-    seen = f"{look.n_b / total:.2%} of {total:,} observations" if total else "the units served"
+def _ratio_reason(test: ABTest, told: _Told, look: Look) -> str:
+    """Of what is further from its plan."""
+    counted = {"observations": (look.n_a, look.n_b), "units served": tuple(told.whole(SERVED, arm).n for arm in "ab")}
+
+    def surprise(what: str) -> float:
+        n = sum(counted[what])
+        return abs(counted[what][1] - n * test.traffic_split) / math.sqrt(n) if n else -1.0
+
+    what = max(counted, key=surprise)
+    total = sum(counted[what])
     return (
-        f"sample ratio mismatch: {seen} are model_b's, {test.traffic_split:.2%} were planned "
-        f"(p = {look.sample_ratio_pvalue:.2g}); something sorts the units or loses their outcomes"
+        f"sample ratio mismatch: {counted[what][1] / total:.2%} of {total:,} {what} are model_b's, "
+        f"{test.traffic_split:.2%} were planned (p = {look.sample_ratio_pvalue:.2g}); "
+        "something sorts the units or loses their outcomes"
     )
 
 

@@ -100,7 +100,9 @@ def as_int(value: int, argument: str, *, low: int = 0, high: int = INT8_MAX) -> 
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise InvalidInputError(argument, f"{value!r} is not a whole number")
     if not low <= value <= high:
-        raise InvalidInputError(argument, f"{value} is outside [{low}, {high}]")
+        # Python refuses to write out numbers of thousands of digits.
+        shown = f"{value}" if abs(value) < 10**100 else "a number of more than 100 digits"
+        raise InvalidInputError(argument, f"{shown} is outside [{low}, {high}]")
     return int(value)
 
 

@@ -1,24 +1,36 @@
-"""The command ``model-perf``: migrate, status, import, demo."""
+"""The command ``model-perf``: migrate, status, doctor, prune, run-checks, import, worker, demo."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from model_perf import (
+    ChecksReport,
+    Diagnosis,
     ImportReport,
     ModelPerfError,
     ModelPerformanceTracker,
+    PruneReport,
     SchemaStatus,
     __version__,
     migration_sql,
 )
 
 T = TypeVar("T")
+
+ROLES = {
+    "owner": "owns the tables",
+    "writer": "runs the library",
+    "reader": "reads the boards",
+    "pruner": "prunes and forgets",
+}
 
 _DSN_HELP = "connection URI (default: the environment's MODEL_PERF_DSN, else libpq's PGHOST, PGUSER, ...)"
 
@@ -43,7 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_migrate(commands)
     _add_status(commands)
+    _add_doctor(commands)
+    _add_prune(commands)
     _add_import(commands)
+    _add_run_checks(commands)
+    _add_worker(commands)
     _add_demo(commands)
     return parser
 
@@ -53,7 +69,7 @@ def _add_migrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_connection(command)
     command.add_argument("--sql", action="store_true", help="print the statements for a DBA instead of running them")
     command.add_argument("--since", type=int, default=0, metavar="N", help="with --sql: only migrations after N")
-    for role, what in (("owner", "owns the tables"), ("writer", "runs the library"), ("reader", "reads the boards")):
+    for role, what in ROLES.items():
         command.add_argument(f"--{role}", metavar="ROLE", help=f"with --sql: existing role that {what}")
     command.set_defaults(run=_migrate)
 
@@ -62,6 +78,32 @@ def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     command = commands.add_parser("status", help="say which migrations the schema has; exit 1 if it cannot be used")
     _add_connection(command)
     command.set_defaults(run=_status)
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "doctor", help="look at all that an installation needs; exit 1 at a problem, 3 if something stays unknown"
+    )
+    _add_connection(command)
+    command.add_argument("--json", action="store_true", help="print the findings as one JSON object")
+    command.set_defaults(run=_doctor)
+
+
+def _add_prune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("prune", help="delete what is old and no longer needed")
+    _add_connection(command)
+    command.add_argument("--keep-days", type=_days, required=True, metavar="DAYS", help="younger rows stay")
+    command.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
+    command.add_argument("--batch", type=int, default=1000, metavar="ROWS", help="of one transaction (default: 1000)")
+    command.set_defaults(run=_prune)
+
+
+def _days(text: str) -> timedelta:
+    """argparse tells the user of a ValueError, and of no other."""
+    try:
+        return timedelta(days=float(text))
+    except OverflowError as error:
+        raise ValueError(text) from error
 
 
 def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -76,6 +118,36 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--time-zone", default="UTC", metavar="ZONE", help="of timestamps that have none (default: UTC)"
     )
     command.set_defaults(run=_import)
+
+
+def _add_run_checks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("run-checks", help="do what is due, as from cron; exit 1 if a step failed")
+    _add_connection(command)
+    command.add_argument("--json", action="store_true", help="print the report as one JSON object")
+    command.set_defaults(run=_run_checks)
+
+
+def _add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("worker", help="carry out training runs until SIGTERM or SIGINT")
+    _add_connection(command)
+    command.add_argument(
+        "--trainers",
+        required=True,
+        metavar="MODULE:FUNCTION",
+        help="called with the tracker, to register trainers",
+    )
+    command.add_argument("--once", action="store_true", help="do what is due, and end")
+    command.add_argument("--concurrency", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
+    command.add_argument("--name", help="of the worker (default: host, process, and a random part)")
+    for option, default, what in (
+        ("lease", 30.0, "after which a worker that has died loses its run"),
+        ("poll", 1.0, "between two looks for runs"),
+        ("timeout", 21_600.0, "that an attempt may take"),
+        ("grace", 20.0, "that trainers have to finish at the end"),
+    ):
+        help_text = f"seconds {what} (default: {default:g})"
+        command.add_argument(f"--{option}", type=float, default=default, metavar="S", help=help_text)
+    command.set_defaults(run=_worker)
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -93,7 +165,7 @@ def _add_connection(command: argparse.ArgumentParser) -> None:
 
 def _migrate(args: argparse.Namespace) -> int:
     if args.sql:
-        roles = {role: getattr(args, role) for role in ("owner", "writer", "reader")}
+        roles = {role: getattr(args, role) for role in ROLES}
         print(migration_sql(args.schema, since=args.since, **roles), end="")
         return 0
     applied = asyncio.run(_with_tracker(args, ModelPerformanceTracker.migrate))
@@ -105,6 +177,25 @@ def _status(args: argparse.Namespace) -> int:
     status = asyncio.run(_with_tracker(args, ModelPerformanceTracker.read_status))
     print(_describe(status))
     return 0 if status.problem is None else 1
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    diagnosis = asyncio.run(_with_tracker(args, ModelPerformanceTracker.diagnose))
+    print(json.dumps(diagnosis.to_dict(), indent=2) if args.json else _describe_diagnosis(diagnosis))
+    return {"problem": 1, "unknown": 3}.get(diagnosis.status, 0)
+
+
+def _prune(args: argparse.Namespace) -> int:
+    async def run(tracker: ModelPerformanceTracker) -> PruneReport:
+        before = datetime.now(UTC) - args.keep_days
+        return await tracker.prune(before, dry_run=args.dry_run, batch=args.batch)
+
+    report = asyncio.run(_with_tracker(args, run))
+    print("\n".join(f"{table:28}{n:10}" for table, n in report.deleted.items()))
+    print(f"older than {report.before.isoformat()}; {report.n_kept_evaluations} older evaluations stay")
+    if report.dry_run:
+        print("dry run: nothing was deleted")
+    return 0
 
 
 def _import(args: argparse.Namespace) -> int:
@@ -119,6 +210,18 @@ def _import(args: argparse.Namespace) -> int:
     report = asyncio.run(_with_tracker(args, run, connections=2))
     print(_describe_import(report))
     return 1 if report.rejected else 0
+
+
+def _run_checks(args: argparse.Namespace) -> int:
+    report = asyncio.run(_with_tracker(args, ModelPerformanceTracker.run_checks))
+    print(json.dumps(report.to_dict()) if args.json else _describe_checks(report))
+    return 0 if report.is_ok else 1
+
+
+def _worker(args: argparse.Namespace) -> int:
+    from model_perf._worker_process import run
+
+    return asyncio.run(_with_tracker(args, lambda tracker: run(tracker, args), connections=args.concurrency + 2))
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -142,6 +245,15 @@ def _describe(status: SchemaStatus) -> str:
     return "\n".join([*lines, f"state    {status.problem or 'ready'}"])
 
 
+def _describe_diagnosis(diagnosis: Diagnosis) -> str:
+    lines = []
+    for finding in diagnosis.findings:
+        lines.append(f"{finding.status:9}{finding.check:13}{finding.message}")
+        if finding.mend is not None:
+            lines.append(f"{'':22}-> {finding.mend}")
+    return "\n".join([*lines, f"schema {diagnosis.schema}: {diagnosis.status}"])
+
+
 def _describe_import(report: ImportReport) -> str:
     lines = [f"{'table':26}{'read':>10}{'imported':>10}{'already there':>15}{'rejected':>10}"]
     for one in report.tables:
@@ -153,6 +265,16 @@ def _describe_import(report: ImportReport) -> str:
         lines.append(f"replaced  {', '.join(report.replaced)}")
     if report.dry_run:
         lines.append("dry run: nothing was kept")
+    return "\n".join(lines)
+
+
+def _describe_checks(report: ChecksReport) -> str:
+    lines = []
+    for step in report.steps:
+        found = getattr(report, step.name)
+        n = "unknown" if found is None else found if isinstance(found, int) else len(found)
+        lines.append(f"{step.name:18}{n:>8}{step.duration_s:9.2f} s")
+        lines += [f"  failed: {error}" for error in step.errors]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Every threshold and budget of the monitoring, with its default and its reason."""
+"""Every threshold and budget of the monitoring, with its default and its reason; and what may follow by itself."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from model_perf import _validation as check
 from model_perf.errors import InvalidInputError
+from model_perf.records import SEVERITIES, Severity, as_optional_model_type
 
 
 @frozen(kw_only=True)
@@ -91,6 +92,97 @@ KNOWN_METRICS: tuple[MetricDefinition, ...] = (
 """In the order of preference as a model's primary metric."""
 
 
+ACTED_ON = ("performance_degradation", "data_drift")
+"""Alerts that a policy can act on: those that a new version may answer."""
+
+
+@frozen(kw_only=True)
+class AutomationRule:
+    """What follows by itself from an alert.
+
+    Parameters
+    ----------
+    alert_type : "performance_degradation", "data_drift" or None
+        None = both.
+    min_severity : "info", "warning" or "critical", default "critical"
+    model_type : str, optional
+        None = every.
+    retrain : bool, default False
+        Open a training run.
+    start_ab_test : bool, default False
+        Let the version that the run makes be tested against the one in service, instead of trusting it at once.
+    """
+
+    alert_type: str | None = None
+    min_severity: Severity = "critical"
+    model_type: str | None = None
+    retrain: bool = False
+    start_ab_test: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.alert_type is not None:
+            check.as_choice(self.alert_type, "alert_type", ACTED_ON)
+        check.as_choice(self.min_severity, "min_severity", SEVERITIES)
+        as_optional_model_type(self.model_type)
+        for argument in ("retrain", "start_ab_test"):
+            if not isinstance(getattr(self, argument), bool):
+                raise InvalidInputError(argument, f"{getattr(self, argument)!r} is not True or False")
+        if self.start_ab_test and not self.retrain:
+            raise InvalidInputError("start_ab_test", "needs a run to make the version: give retrain=True too")
+
+    def fits(self, alert_type: str, severity: str, model_type: str) -> bool:
+        """Whether the rule speaks of such an alert."""
+        return (
+            self.alert_type in (None, alert_type)
+            and self.model_type in (None, model_type)
+            and SEVERITIES.index(severity) >= SEVERITIES.index(self.min_severity)
+        )
+
+
+def _as_rules(rules: Iterable[AutomationRule]) -> tuple[AutomationRule, ...]:
+    found = tuple(rules)
+    for rule in found:
+        if not isinstance(rule, AutomationRule):
+            raise InvalidInputError("rules", f"{rule!r} is not an AutomationRule")
+    return found
+
+
+@frozen(kw_only=True)
+class AutomationPolicy:
+    """What the library may do by itself about an alert: nothing, unless there is a rule.
+
+    Parameters
+    ----------
+    rules : iterable of AutomationRule
+        The first that fits an alert decides.
+    cooldown_s : float, default 86,400
+        No run by itself so soon after the last run of the machine and model type, whoever asked for that: a new version
+        needs evaluations before they can say anything of it.
+    max_per_day : int, default 3
+        Runs by itself in 24 hours, for the same; what a shorter cooldown would allow is cut there.
+    dry_run : bool, default False
+        Write on the alert what would have been done, and do nothing.
+    """
+
+    rules: tuple[AutomationRule, ...] = field(default=(), converter=_as_rules)
+    cooldown_s: float = 86_400.0
+    max_per_day: int = 3
+    dry_run: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        check.as_float(self.cooldown_s, "cooldown_s", low=0.0, high=1e9)
+        check.as_int(self.max_per_day, "max_per_day", low=1, high=10_000)
+        if not isinstance(self.dry_run, bool):
+            raise InvalidInputError("dry_run", f"{self.dry_run!r} is not True or False")
+
+    def rule_for(self, alert_type: str, severity: str, model_type: str) -> AutomationRule | None:
+        """The rule that decides about an alert; None where there is none."""
+        return next((rule for rule in self.rules if rule.fits(alert_type, severity, model_type)), None)
+
+
+NOTHING_BY_ITSELF = AutomationPolicy()
+
+
 def _as_tuple(verdicts: Iterable[str]) -> tuple[str, ...]:
     if isinstance(verdicts, str):
         raise InvalidInputError("retrain_on", f"{verdicts!r} is text; give a tuple, as in ({verdicts!r},)")
@@ -141,11 +233,20 @@ class MonitoringPolicy:
         Smallest change of the share of missing or unseen values that counts.
     min_range_change : float, default 0.005
         The same for values beyond the reference's 0.1% and 99.9%.
+    recover_after : int, default 3
+        Good evaluations in a row after which an open alert resolves itself. Where half the way to the limit is one
+        standard deviation, a model that stays at its limit has three in a row once in 300 evaluations, two once in 46.
+    flap_days : float, default 7
+        An alarm within so many days of a recovery doubles `recover_after` for the next, up to 8 times.
     retrain_on : tuple of str, default ()
         Verdicts whose new alert opens a training run by itself: ``("critical",)`` switches it on. The alert's repeats
         open no further run.
     max_attempts : int, default 3
         Times that a training run is tried.
+    automation : AutomationPolicy
+        What else may follow from an alert by itself, with its limits; nothing by default.
+    challenge_champion : bool, default False
+        A completed training run starts a test of the champion against the new version by itself.
     """
 
     metrics: Mapping[str, MetricDefinition] = field(default=(), converter=_by_name)
@@ -161,8 +262,12 @@ class MonitoringPolicy:
     drift_critical: float = 0.25
     min_share_change: float = 0.01
     min_range_change: float = 0.005
+    recover_after: int = 3
+    flap_days: float = 7.0
     retrain_on: tuple[str, ...] = field(default=(), converter=_as_tuple)
     max_attempts: int = 3
+    automation: AutomationPolicy = NOTHING_BY_ITSELF
+    challenge_champion: bool = False
 
     def __attrs_post_init__(self) -> None:
         check.as_float(self.false_alarm_run_length, "false_alarm_run_length", low=20.0, high=1e6)
@@ -177,7 +282,11 @@ class MonitoringPolicy:
         check.as_float(self.drift_critical, "drift_critical", low=self.drift_warning)
         check.as_float(self.min_share_change, "min_share_change", low=0.0, high=1.0)
         check.as_float(self.min_range_change, "min_range_change", low=0.0, high=1.0)
+        check.as_int(self.recover_after, "recover_after", low=1, high=1000)
+        check.as_float(self.flap_days, "flap_days", low=0.0)
         check.as_int(self.max_attempts, "max_attempts", low=1, high=100)
+        if not isinstance(self.automation, AutomationPolicy):
+            raise InvalidInputError("automation", f"{self.automation!r} is not an AutomationPolicy")
         for verdict in self.retrain_on:
             check.as_choice(verdict, "retrain_on", ("critical",))
 

@@ -21,7 +21,9 @@ TriggerType = Literal["manual", "scheduled", "drift", "degradation"]
 ABTestStatus = Literal["planned", "running", "completed", "cancelled"]
 Decision = Literal["superior_a", "superior_b", "equivalent", "undecided", "invalid", "insufficient_data"]
 Winner = Literal["model_a", "model_b", "no_winner"]
+ChampionAction = Literal["promotion", "rollback"]
 Resolution = Literal["recovered", "retrained", "false_positive", "manual"]
+AlertEventName = Literal["opened", "escalated", "acknowledged", "snoozed", "acted", "resolved"]
 
 SEVERITIES: tuple[str, ...] = get_args(Severity)
 RESOLUTIONS: tuple[str, ...] = get_args(Resolution)
@@ -236,8 +238,44 @@ class TrainingRun:
     progress: float | None = None
     error_message: str | None = None
     error_traceback: str | None = None
+    alert_id: UUID | None = None
     created_at: datetime
     metadata: Mapping[str, object] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class SeenWorker:
+    """A row of ``model_workers``: what a worker trains, and when it was last seen; ``stopped_at`` if in good order."""
+
+    worker: str
+    model_types: tuple[str, ...]
+    started_at: datetime
+    seen_at: datetime
+    stopped_at: datetime | None = None
+
+
+@frozen(kw_only=True)
+class Champion:
+    """A change of the version that serves a slot; that with the highest number serves.
+
+    Attributes
+    ----------
+    number : int
+        1, 2, 3, ... in each slot.
+    action : {"promotion", "rollback"}
+        A rollback brings the champion before back.
+    training_run_id, ab_test_id : UUID or None
+        The run that made the version, and the test that it won.
+    """
+
+    ref: ModelRef
+    number: int
+    action: ChampionAction
+    reason: str | None = None
+    promoted_by: str | None = None
+    promoted_at: datetime
+    training_run_id: UUID | None = None
+    ab_test_id: UUID | None = None
 
 
 @frozen(kw_only=True)
@@ -262,6 +300,7 @@ class ABTest:
     created_by: str | None = None
     created_at: datetime
     late_observations: int = 0
+    training_run_id: UUID | None = None
     metadata: Mapping[str, object] = field(factory=dict)
 
     @property
@@ -331,10 +370,69 @@ class Alert:
     resolution_notes: str | None = None
     acknowledged_at: datetime | None = None
     acknowledged_by: str | None = None
+    acknowledgement_notes: str | None = None
     snoozed_until: datetime | None = None
+    snoozed_at: datetime | None = None
+    snoozed_by: str | None = None
+    snooze_notes: str | None = None
     auto_action_taken: bool = False
     auto_action: Mapping[str, object] = field(factory=dict)
     metadata: Mapping[str, object] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class AlertEvent:
+    """One thing that happened to an alert; a log of them is kept, and never changed.
+
+    Attributes
+    ----------
+    id : int
+        Grows with time.
+    event : str
+        "opened", "escalated" (the severity rose), "acknowledged", "snoozed", "acted" (the policy did something, or
+        says why not), "resolved".
+    severity : str
+        After it.
+    actor : str or None
+        Who did it; None for the library.
+    details : mapping
+        Of "escalated" from and to, of "snoozed" until, of "acted" the outcome, of "resolved" the resolution.
+    """
+
+    id: int
+    alert_id: UUID
+    event: AlertEventName
+    occurred_at: datetime
+    severity: Severity
+    actor: str | None = None
+    notes: str | None = None
+    details: Mapping[str, object] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class AutomationSwitch:
+    """Whether the policy may act by itself for a machine and model type, and who said so last."""
+
+    model_type: str
+    machine_id: UUID
+    is_enabled: bool
+    reason: str | None = None
+    changed_by: str | None = None
+    changed_at: datetime
+
+
+@frozen(kw_only=True)
+class FalsePositiveRate:
+    """How many of the resolved alerts of one type somebody called false."""
+
+    alert_type: str
+    n_resolved: int
+    n_false_positives: int
+
+    @property
+    def share(self) -> float:
+        """0 to 1."""
+        return self.n_false_positives / self.n_resolved
 
 
 def as_ref(value: ModelRef, argument: str = "ref") -> ModelRef:
@@ -364,11 +462,18 @@ __all__ = [
     "ABTest",
     "ABTestStatus",
     "Alert",
+    "AlertEvent",
+    "AlertEventName",
+    "AutomationSwitch",
+    "Champion",
+    "ChampionAction",
     "Decision",
     "Evaluation",
+    "FalsePositiveRate",
     "Model",
     "ModelRef",
     "Resolution",
+    "SeenWorker",
     "Severity",
     "TrainingRun",
     "TrainingStatus",

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from model_perf.drift import DriftReport
-from model_perf.records import ABTest, ABTestStatus, Alert, Decision, Evaluation, Look, TrainingRun, Winner
+from model_perf.records import ABTest, ABTestStatus, Alert, Champion, Decision, Evaluation, Look, TrainingRun, Winner
 from model_perf.repos import Point, SlotVersion
 
 if TYPE_CHECKING:
@@ -28,15 +28,83 @@ class RecordedEvaluation:
         The open alert of the condition, new or repeated; None where the verdict is not critical.
     training_run : TrainingRun or None
         The run that a new alert opened (or found open in the slot), if the policy asks for retraining.
+    recovered : Alert or None
+        The alert that this evaluation, the last of several good ones, resolved.
     is_new : bool
-        False for a repeated call, which wrote nothing; alert and training_run are None then.
+        False for a repeated call, which wrote nothing; alert, training_run and recovered are None then.
     """
 
     evaluation: Evaluation
     drift: DriftReport
     alert: Alert | None = None
     training_run: TrainingRun | None = None
+    recovered: Alert | None = None
     is_new: bool = True
+
+
+@frozen(kw_only=True)
+class CheckStep:
+    """One step of `run_checks`: how long it took, and what went wrong; nothing, where *errors* is empty."""
+
+    name: str
+    duration_s: float
+    errors: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class ChecksReport:
+    """What one `run_checks` found and did; of a step that failed None, which is not nothing.
+
+    Attributes
+    ----------
+    started_at : datetime
+        By the tracker's clock.
+    steps : tuple of CheckStep
+        In the order in which they were done.
+    expired_runs : int or None
+        Training runs that lost their lease in the last attempt, and have failed by it.
+    failures, failures_mended : tuple of Alert, or None
+        Of training runs that failed: opened or counted, and resolved by a later run.
+    stale, heard_again : tuple of Alert, or None
+        Of models that nobody evaluates any more: opened, and resolved since evaluations come again.
+    concluded_tests : tuple of UUID, or None
+        A/B tests past their end that were concluded.
+    retrained : tuple of Alert, or None
+        Of performance and data, resolved since a new version is there.
+    """
+
+    started_at: datetime
+    steps: tuple[CheckStep, ...]
+    expired_runs: int | None = None
+    failures: tuple[Alert, ...] | None = None
+    failures_mended: tuple[Alert, ...] | None = None
+    stale: tuple[Alert, ...] | None = None
+    heard_again: tuple[Alert, ...] | None = None
+    concluded_tests: tuple[UUID, ...] | None = None
+    retrained: tuple[Alert, ...] | None = None
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether every step did all of its work."""
+        return not any(step.errors for step in self.steps)
+
+    @property
+    def duration_s(self) -> float:
+        """Of all steps."""
+        return sum(step.duration_s for step in self.steps)
+
+    def to_dict(self) -> dict[str, object]:
+        """A JSON object: ids in the place of alerts, null for what a failed step does not know."""
+        found: dict[str, object] = {"started_at": self.started_at.isoformat(), "is_ok": self.is_ok}
+        for step in self.steps:
+            value = getattr(self, step.name)
+            found[step.name] = _ids(value) if isinstance(value, tuple) else value
+        found["steps"] = [asdict(step) for step in self.steps]
+        return found
+
+
+def _ids(found: tuple[Alert | UUID, ...]) -> list[str]:
+    return [str(each.id if isinstance(each, Alert) else each) for each in found]
 
 
 @frozen(kw_only=True)
@@ -98,12 +166,38 @@ class RetrainingTrigger:
     ----------
     estimated_completion : datetime or None
         By the median duration of the slot's last runs; None where there was none, or the run has taken longer.
+    workers_seen_at : datetime or None
+        When a worker that trains the model type was seen last; None where none ever was. Hosts that claim runs by
+        themselves have none.
+    notice : str or None
+        "queued, no worker seen since ...": nobody is there to take the run up.
     """
 
     triggered: bool
     reason: str
     run: TrainingRun
     estimated_completion: datetime | None = None
+    workers_seen_at: datetime | None = None
+    notice: str | None = None
+
+
+@frozen(kw_only=True)
+class Promotion:
+    """A change of the version that serves, and what came of telling the host.
+
+    Attributes
+    ----------
+    champion : Champion
+        As it serves now.
+    is_new : bool
+        False for the repeat of a promotion, which wrote nothing and told the host again.
+    callback_error : str or None
+        What a callback raised. The record stands all the same; a repeat of the promotion tells the host again.
+    """
+
+    champion: Champion
+    is_new: bool = True
+    callback_error: str | None = None
 
 
 @frozen(kw_only=True)
@@ -113,7 +207,8 @@ class SlotSummary:
     Attributes
     ----------
     active : SlotVersion or None
-        The version in service: as the host's directory says, else the one evaluated last, else the newest.
+        The version in service: as the host's directory says, else the champion, else the one evaluated last, else the
+        newest.
     """
 
     model_type: str

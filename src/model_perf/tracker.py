@@ -20,21 +20,27 @@ from numpy.typing import ArrayLike
 
 from model_perf import _validation as check
 from model_perf._facade.ab_tests import ABTestCalls
+from model_perf._facade.alerts import AlertCalls
+from model_perf._facade.champions import ChampionCalls
 from model_perf._facade.data_drift import DataDriftCalls
 from model_perf._facade.notifications import NotificationCalls, as_channels
+from model_perf._facade.operations import OperationsCalls
 from model_perf._facade.shared import THREAD_POINTS
+from model_perf._facade.training import TrainingCalls
 from model_perf._judging import (
-    DATA_ALERT,
-    PERFORMANCE_ALERT,
     alert_content,
+    find_performance_wish,
+    find_recovered,
     judge_evaluation,
+    performance_fingerprint,
     replay_stored,
-    restart_charts,
+    with_alert,
     with_verdict,
 )
 from model_perf._naming import name_slot
 from model_perf._opening import Opening, close_pool, open_pool
-from model_perf._slot import estimated_end, find_active
+from model_perf._slot import find_active
+from model_perf._trainers import Trainers
 from model_perf._trends import find_trend
 from model_perf.directory import HostDirectory, Lookups
 from model_perf.drift import DriftReport
@@ -44,19 +50,15 @@ from model_perf.evaluation import evaluate as compute_metrics
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import (
     NO_MACHINE,
-    Alert,
     Evaluation,
     Model,
     ModelRef,
-    Resolution,
-    Severity,
-    TriggerType,
     as_ref,
-    as_trigger_type,
 )
 from model_perf.repos import (
     ABTestRepo,
     AlertRepo,
+    ChampionRepo,
     DriftRepo,
     FleetEntry,
     MetricsRepo,
@@ -64,14 +66,14 @@ from model_perf.repos import (
     Page,
     RecordedBatch,
     TrainingRepo,
+    WorkerRepo,
 )
 from model_perf.repos._batch import ColumnMapping, from_columns, from_records
 from model_perf.repos._executor import Executor, PoolSource, utc_now
-from model_perf.repos._judged import Judgement, StoredState
+from model_perf.repos._judged import Judgement, Recovered, StoredState
 from model_perf.results import (
     ImportReport,
     RecordedEvaluation,
-    RetrainingTrigger,
     SlotSummary,
     Trend,
 )
@@ -82,9 +84,6 @@ from model_perf.sql.migrate import check as check_schema
 if TYPE_CHECKING:
     from model_perf._experiments import Observations
     from model_perf.notify import Channel
-
-CHARTED = (PERFORMANCE_ALERT, DATA_ALERT)
-"""Alerts behind which something adds up over time, which starts again from zero when they are resolved."""
 
 
 class TrackerOptions(TypedDict, total=False):
@@ -98,7 +97,9 @@ class TrackerOptions(TypedDict, total=False):
     channels: Sequence[Channel]
 
 
-class ModelPerformanceTracker(DataDriftCalls, ABTestCalls, NotificationCalls):
+class ModelPerformanceTracker(
+    DataDriftCalls, AlertCalls, NotificationCalls, ABTestCalls, TrainingCalls, ChampionCalls, OperationsCalls
+):
     """Records how deployed models perform, judges it, and keeps everything in one PostgreSQL schema.
 
     Parameters
@@ -126,6 +127,8 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls, NotificationCalls):
     alerts : AlertRepo
     drift : DriftRepo
     notifications : NotificationRepo
+    champions : ChampionRepo
+    workers : WorkerRepo
     """
 
     def __init__(
@@ -144,6 +147,7 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls, NotificationCalls):
         self._on_close = AsyncExitStack()
         executor = Executor(pool, schema, acquire_timeout_s=acquire_timeout_s, clock=clock)
         self._set_up(executor, policy, Lookups(directory))
+        self._trainers, self._promotion_callbacks = Trainers(), []
 
     def _set_up(self, executor: Executor, policy: MonitoringPolicy | None, lookups: Lookups) -> None:
         self._executor = executor
@@ -155,6 +159,8 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls, NotificationCalls):
         self.alerts = AlertRepo(executor)
         self.drift = DriftRepo(executor)
         self.notifications = NotificationRepo(executor)
+        self.champions = ChampionRepo(executor)
+        self.workers = WorkerRepo(executor)
         self._experiments: Observations | None = None
 
     @classmethod
@@ -248,6 +254,7 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls, NotificationCalls):
         other._channels = self._channels
         # Inside a transaction the host is not asked: it could wait for what the transaction holds.
         other._set_up(executor, self.policy, Lookups(None))
+        other._trainers, other._promotion_callbacks = self._trainers, self._promotion_callbacks
         return other
 
     async def migrate(self) -> tuple[int, ...]:
@@ -322,7 +329,7 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls, NotificationCalls):
         Parameters
         ----------
         model_version : int, optional
-            None asks the directory which version is in service, and takes the newest known one where it cannot say.
+            None asks the directory which version is in service, else takes the champion, else the newest known one.
 
         Raises
         ------
@@ -446,6 +453,7 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls, NotificationCalls):
             drift=report,
             alert=stored.alert,
             training_run=stored.training_run,
+            recovered=stored.recovered,
             is_new=stored.is_new,
         )
 
@@ -526,7 +534,7 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls, NotificationCalls):
 
         Recomputes the charts from the whole history, newest evaluation per window, and writes a verdict to those
         evaluations from *since* on that have none. If the newest evaluation of all is one of them and critical, its
-        alert is opened and, if the policy says so, its training run.
+        alert is opened and, if the policy says so, its training run; if the alarm is over by it, the alert is resolved.
         """
         start = None if since is None else check.as_timestamp(since, "since")
 
@@ -535,9 +543,11 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls, NotificationCalls):
 
         async def judge_and_alert(connection: Connection) -> list[DriftReport]:
             bound = self._nest(connection)
-            reports, newest = await bound._replay(ref, is_wanted)
+            reports, newest, over = await bound._replay(ref, is_wanted)
             if newest is not None and newest.verdict == "critical":
                 await bound._open_alert(ref, newest)
+            elif newest is not None and over is not None:
+                await bound.alerts.recover(over)
             return reports
 
         return await self._executor.run(judge_and_alert, transaction=True)
@@ -603,81 +613,6 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls, NotificationCalls):
 
         return _data_drift.join(performance, data)
 
-    async def trigger_retraining(
-        self,
-        *,
-        model_type: str,
-        machine_id: UUID | str | None = None,
-        trigger_type: TriggerType | str = "manual",
-        reason: str | None = None,
-        triggered_by: str | None = None,
-    ) -> RetrainingTrigger:
-        """Open a training run, unless one is pending or running for that machine and model type."""
-        machine, now = NO_MACHINE if machine_id is None else machine_id, self._executor.moment()
-        usual = await self.training.fetch_usual_duration(model_type, machine)
-        run, triggered = await self.training.open_run(
-            model_type=model_type,
-            machine_id=machine,
-            now=now,
-            trigger_type=as_trigger_type(trigger_type),
-            reason=reason,
-            triggered_by=triggered_by,
-            max_attempts=self.policy.max_attempts,
-        )
-        if triggered:
-            answer = reason or f"triggered ({run.trigger_type})"
-        else:
-            answer = f"already in progress: run {run.id} is {run.training_status} since {run.created_at.isoformat()}"
-        end = estimated_end(run, usual, now)
-        return RetrainingTrigger(triggered=triggered, reason=answer, run=run, estimated_completion=end)
-
-    async def active_alerts(
-        self,
-        machine_id: UUID | str | None = None,
-        model_type: str | None = None,
-        severity: Severity | str | None = None,
-        limit: int = 100,
-    ) -> list[Alert]:
-        """The open alerts, worst and newest first; for more than *limit* see `AlertRepo.list_active`."""
-        page = await self.alerts.list_active(
-            machine_id=machine_id, model_type=model_type, severity=severity, limit=limit
-        )
-        return list(page.items)
-
-    async def resolve_alert(
-        self,
-        alert_id: UUID | str,
-        *,
-        resolution: Resolution | str = "manual",
-        by: str | None = None,
-        notes: str | None = None,
-    ) -> Alert:
-        """Close an alert; one of performance or data starts what added up to it again from zero, both or neither.
-
-        What the charts have learned is kept: a degradation that goes on is found again, and opens a new alert.
-        `AlertRepo.resolve` closes the alert only.
-        """
-        alert = await self.alerts.fetch(alert_id)
-        now = self._executor.moment()
-
-        async def restart_and_resolve(connection: Connection) -> Alert:
-            bound = self._nest(connection)
-            if alert.alert_type in CHARTED and alert.model_id is not None and alert.model_version is not None:
-                ref = ModelRef(
-                    model_id=alert.model_id,
-                    model_type=alert.model_type,
-                    model_version=alert.model_version,
-                    machine_id=alert.machine_id,
-                )
-                # First the state, then the alert, as `record` does: two orders would deadlock.
-                if alert.alert_type == PERFORMANCE_ALERT:
-                    await bound.metrics.change_state(ref, restart_charts, now)
-                else:
-                    await bound.drift.restart_alarm(ref, now, segment=str(alert.alert_details.get("segment", "")))
-            return await bound.alerts.resolve(alert_id, resolution=resolution, by=by, notes=notes, now=now)
-
-        return await self._executor.run(restart_and_resolve, transaction=True)
-
     async def import_earlier(
         self,
         source: str = "public",
@@ -736,10 +671,10 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls, NotificationCalls):
 
     async def _replay(
         self, ref: ModelRef, is_wanted: Callable[[Evaluation], bool]
-    ) -> tuple[list[DriftReport], DriftReport | None]:
+    ) -> tuple[list[DriftReport], DriftReport | None, Recovered | None]:
         """Recompute the charts and store the verdicts of the evaluations that are wanted.
 
-        The verdicts, and that of the newest evaluation if it is one of them.
+        The verdicts, that of the newest evaluation if it is one of them, and the alarm that is over, if one is.
         """
 
         def judge_all(
@@ -749,26 +684,20 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls, NotificationCalls):
             pairs = [(e, report) for e, report in zip(history, reports, strict=True) if is_wanted(e)]
             judged.extend(report for _, report in pairs)
             newest.extend(report for e, report in pairs if e is history[-1])
-            return [with_verdict(e, report) for e, report in pairs], state
+            over.extend(find_recovered(ref, state, self.policy))
+            return [with_verdict(e, report) for e, report in pairs], with_alert(state, is_alerted=stored.is_alerted)
 
         judged: list[DriftReport] = []
         newest: list[DriftReport] = []
-        await self.metrics.rejudge(ref, judge_all, self._executor.moment())
-        return judged, newest[0] if newest else None
+        over: list[Recovered] = []
+        await self.metrics.rejudge(ref, judge_all, self._executor.moment(), fingerprint=performance_fingerprint(ref))
+        return judged, newest[0] if newest else None, over[0] if over else None
 
     async def _open_alert(self, ref: ModelRef, report: DriftReport) -> None:
         alert = await self.alerts.open_or_repeat(ref, **alert_content(ref, report))
-        if alert.occurrences == 1 and report.verdict in self.policy.retrain_on:
-            await self.training.open_run(
-                model_type=ref.model_type,
-                machine_id=ref.machine_id,
-                model_id=ref.model_id,
-                model_version=ref.model_version,
-                trigger_type="degradation",
-                triggered_by="policy",
-                reason=report.recommendation,
-                max_attempts=self.policy.max_attempts,
-            )
+        wish = find_performance_wish(ref, report, self.policy)
+        if alert.occurrences == 1 and wish is not None:
+            await self.alerts.act(alert, wish)
 
     def _period(self, since: datetime | None, until: datetime | None, days: float) -> tuple[datetime, datetime]:
         end = self._executor.moment() if until is None else check.as_timestamp(until, "until")

@@ -8,7 +8,20 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from tests.benchmarks import ab_tests, bulk, drift, false_alarms, import_cost, latest, record, router, streams, trend
+from tests.benchmarks import (
+    ab_tests,
+    bulk,
+    checks,
+    drift,
+    false_alarms,
+    import_cost,
+    latest,
+    record,
+    router,
+    streams,
+    trend,
+    worker,
+)
 from tests.benchmarks._lines import Line, table
 from tests.benchmarks._setting import Setting, machine_facts, own_database
 from tests.servers import session_server
@@ -29,6 +42,8 @@ BENCHMARKS: dict[str, Callable[[Setting], Awaitable[list[Line]]]] = {
     "drift": measure_drift,
     "streams": streams.measure,
     "ab": ab_tests.measure,
+    "checks": checks.measure,
+    "worker": worker.measure,
 }
 
 

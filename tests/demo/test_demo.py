@@ -87,12 +87,19 @@ async def test_the_winter_is_found_and_answered(schema: str, pool: asyncpg.Pool)
             (SELECT min(resolution) FROM {schema}.model_alerts WHERE is_resolved) AS resolution,
             (SELECT min(training_status) FROM {schema}.model_training_history) AS training_status,
             (SELECT min(performance_improvement) FROM {schema}.model_training_history) AS improvement,
+            (SELECT min(worker) FROM {schema}.model_training_history) AS worker,
             (SELECT min(winner_model) FROM {schema}.model_ab_tests) AS winner,
+            (SELECT count(*) FROM {schema}.model_ab_tests t JOIN {schema}.model_training_history r
+                ON r.id = t.training_run_id) AS challenges,
             (SELECT count(*) FROM {schema}.model_performance_metrics) AS evaluations"""
     )
     assert (row["alerts"], row["resolution"], row["training_status"]) == (1, "retrained", "completed")
-    assert row["winner"] == "model_b"
+    assert (row["winner"], row["worker"], row["challenges"]) == ("model_b", "demo", 1)
     assert row["improvement"] > 0.1
+    assert findings.promotion is not None
+    history = (await tracker.champion_history("demand", findings.promotion.champion.ref.machine_id)).items
+    assert [(each.number, each.ref.model_version) for each in history] == [(2, 2), (1, 1)]
+    assert history[0].ab_test_id == findings.comparison.test.id
     assert row["evaluations"] == findings.evaluations
 
 
@@ -125,7 +132,7 @@ def test_the_command_prints_its_findings(database: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     facts = json.loads(done.stdout)
     assert facts["degradation_found"] is True
-    assert facts["winner"] == "model_b"
+    assert (facts["winner"], facts["champion"]) == ("model_b", 2)
     assert facts["alert_resolution"] == "retrained"
     # The largest of all child processes so far, in kilobytes; macOS counts bytes.
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // (1024 if sys.platform == "darwin" else 1)

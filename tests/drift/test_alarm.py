@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 from tests.factories import START
 
 from model_perf import InvalidInputError, SchemaError
 from model_perf.drift import DataDriftReport, DriftAlarm, advance_alarm, check_data_drift, profile
+from model_perf.drift._alarm import watch_recovery
+from model_perf.policy import MonitoringPolicy
 
 DAY = timedelta(days=1)
 RUN_LENGTH = 500.0
@@ -124,3 +127,57 @@ def test_a_change_is_found_within_a_few_windows(shift: float, low: float, high: 
     rng = np.random.default_rng(13)
     delays = [runs_until_alarm(rng, shift, 150) or 999 for _ in range(25)]
     assert low <= np.median(delays) <= high
+
+
+POLICY = MonitoringPolicy()
+CALM = {"x": np.arange(200.0), "y": np.arange(200.0)}
+REFERENCE = profile(CALM)
+
+
+def watched(alarm: DriftAlarm, window: Any, day: float) -> DriftAlarm:
+    start = START + day * DAY
+    report = window if isinstance(window, DataDriftReport) else check_data_drift(REFERENCE, window)
+    return watch_recovery(alarm, report, window_start=start, window_end=start + DAY, policy=POLICY)
+
+
+def raised() -> DriftAlarm:
+    """An alarm that column x has raised on day 0."""
+    alarm = DriftAlarm(value=1e3, n=1, last_end=START + DAY)
+    return evolve(alarm, recovery=alarm.recovery.alarmed(["x"], START + DAY, POLICY))
+
+
+def test_three_good_windows_in_a_row_end_the_alarm() -> None:
+    """It is at zero then and remembers when; a drift in between starts the count again."""
+    alarm, values = raised(), []
+    for day, window in enumerate([CALM, CALM, {**CALM, "x": np.arange(200.0) + 99}, CALM, CALM, CALM], start=1):
+        alarm = watched(alarm, window, day)
+        values.append((alarm.value, alarm.recovery.n_good))
+    assert values == [(1e3, 1), (1e3, 2), (1e3, 0), (1e3, 1), (1e3, 2), (0.0, None)]
+    assert (alarm.last_end, alarm.recovery.recovered_at) == (START + 7 * DAY, START + 7 * DAY)
+
+
+@pytest.mark.parametrize(("pvalue", "n_good"), [(1.0, 1), (0.26, 1), (0.25, 0), (0.06, 0)])
+def test_a_window_that_is_merely_not_flagged_is_not_good(pvalue: float, n_good: int) -> None:
+    """Above p = 1/4 the evidence is below 1, which speaks against a change; at alpha it does not."""
+    alarm = evolve(raised(), recovery=raised().recovery.settled().alarmed((), START, POLICY))
+    assert watched(alarm, report_of(pvalue), 1).recovery.n_good == n_good
+
+
+@pytest.mark.parametrize("window", [report_of(None), {"x": [0.0, 100.0, 199.0], "y": [0.0, 100.0, 199.0]}])
+def test_a_window_that_says_nothing_of_the_column_counts_neither_way(window: Any) -> None:
+    """Whether the column has recovered is unknown."""
+    once = watched(raised(), CALM, 1)
+    assert watched(once, window, 2) == once
+
+
+def test_an_overlapping_window_is_no_further_one() -> None:
+    """The same calm data three times are one good window."""
+    once = watched(raised(), CALM, 1)
+    assert watched(once, CALM, 1) == watched(once, CALM, 1.5) == once
+
+
+def test_an_alert_that_nobody_counted_for_is_counted_from_now() -> None:
+    """A state of an earlier version, or one that was reset by a new reference."""
+    alarm = DriftAlarm.from_dict({"v": 1, "value": 0.0, "n": 0, "last_end": None})
+    assert not alarm.recovery.is_open
+    assert [alarm := watched(alarm, CALM, day) for day in range(3)][-1].recovery.n_good is None

@@ -17,6 +17,8 @@ from tests.writers import NOW, noisy_evaluation, record
 
 from model_perf import (
     Alert,
+    AutomationPolicy,
+    AutomationRule,
     ConflictError,
     ModelPerformanceTracker,
     ModelRef,
@@ -24,12 +26,25 @@ from model_perf import (
     NotFoundError,
     Page,
     StorageError,
+    TrainingOutcome,
 )
 from model_perf.drift import CusumDetector
-from model_perf.repos import ABTestRepo, AlertRepo, DriftRepo, MetricsRepo, NotificationRepo, TrainingRepo
+from model_perf.repos import (
+    ABTestRepo,
+    AlertRepo,
+    ChampionRepo,
+    DriftRepo,
+    MetricsRepo,
+    NotificationRepo,
+    TrainingRepo,
+    WorkerRepo,
+)
+from model_perf.repos.automation import AutomationRepo
+from model_perf.repos.checks import ChecksRepo
 
 CLASSES: Sequence[type] = (
-    *(ModelPerformanceTracker, MetricsRepo, TrainingRepo, ABTestRepo, AlertRepo, DriftRepo, NotificationRepo),
+    *(ModelPerformanceTracker, MetricsRepo, TrainingRepo, ABTestRepo, AlertRepo, DriftRepo, ChampionRepo, WorkerRepo),
+    *(AutomationRepo, ChecksRepo, NotificationRepo),
 )
 NOT_ON_A_HOSTS_POOL = {"ModelPerformanceTracker.close"}
 REF = make_ref()
@@ -42,6 +57,7 @@ async def make_every_call(tracker: ModelPerformanceTracker) -> None:
     tracker.policy = MonitoringPolicy(retrain_on=("critical",))
     await write_evaluations(tracker)
     await pass_through_training(tracker)
+    await pass_through_work(tracker)
     await pass_through_ab_tests(tracker)
     await pass_through_alerts(tracker)
     await pass_through_data_drift(tracker)
@@ -51,7 +67,19 @@ async def make_every_call(tracker: ModelPerformanceTracker) -> None:
     # Bound it refuses, for it runs transactions of its own.
     with pytest.raises((NotFoundError, StorageError)):
         await tracker.import_earlier("no_such_installation")
+    await look_after(tracker)
     await read_everything(tracker)
+
+
+async def look_after(tracker: ModelPerformanceTracker) -> None:
+    """What is for operators, as far as it deletes nothing: what comes after needs the rows."""
+    if not tracker._executor.is_bound:  # prune() runs transactions of its own
+        assert (await tracker.prune(START, dry_run=True)).n_deleted == 0
+    assert (await tracker.forget_machine(MACHINE, dry_run=True)).n_deleted > 0
+    assert (await tracker.forget_model(REF.model_id, dry_run=True)).n_deleted > 0
+    assert (await tracker.table_stats()).deployments > 0
+    assert (await tracker.diagnose()).schema == tracker.schema
+    assert tracker.stats().calls > 0
 
 
 async def write_evaluations(tracker: ModelPerformanceTracker) -> None:
@@ -120,6 +148,43 @@ async def pass_through_training(tracker: ModelPerformanceTracker) -> None:
     await training.fail(run.id, 1, error_message="no data", error_traceback="line 1")
 
 
+async def pass_through_work(tracker: ModelPerformanceTracker) -> None:
+    """A worker's calls, by hand: a bound tracker has none. Its run makes a version that is promoted."""
+    training, workers = tracker.training, tracker.workers
+    await workers.start("w", ["worked"])
+    await training.fail_expired()
+    for version, ending in enumerate(("hand over", "fail", "complete")):
+        trigger = await tracker.trigger_retraining(model_type="worked", machine_id=MACHINE)
+        (run,) = await training.claim_many("w", model_types=["worked"], limit=2, lease=LEASE, upkeep=not version)
+        await training.hand_over(run.id, run.attempt, lease=LEASE, external_id="job")
+        assert (run.id, trigger.notice) == (trigger.run.id, None)
+        if ending == "fail":
+            await tracker.fail_training(run.id, run.attempt, ValueError("no data"), is_final=True)
+        else:
+            outcome = TrainingOutcome(
+                model_id=make_id("worked"),
+                model_version=version,
+                validation_metrics={"rmse": 1.0},
+                previous_validation_metrics={"rmse": 2.0},
+            )
+            run = await tracker.complete_training(run.id, run.attempt, outcome)
+    refs = [
+        ModelRef(model_id=make_id("worked"), model_type="worked", model_version=version, machine_id=MACHINE)
+        for version in (0, 2)
+    ]
+    for ref in refs:
+        await tracker.promote(ref, by="host")
+    await tracker.roll_back("worked", MACHINE, reason="slow")
+    assert await tracker.champion("worked", MACHINE) == refs[0]
+    assert (
+        await tracker.champions.fetch("worked", MACHINE) == (await tracker.champion_history("worked", MACHINE)).items[0]
+    )
+    test = await tracker.start_challenge(run, metric="rmse")
+    assert test is not None
+    await tracker.ab_tests.cancel(test.id)
+    await workers.stop("w")
+
+
 async def pass_through_ab_tests(tracker: ModelPerformanceTracker) -> None:
     new = make_ref(version=2)
     await tracker.record_many(make_evaluations([9.0, 9.5], ref=new))
@@ -184,11 +249,54 @@ async def pass_through_alerts(tracker: ModelPerformanceTracker) -> None:
     ]
     assert (own[1].occurrences, own[1].severity) == (2, "critical")
     await tracker.alerts.acknowledge(own[0].id, by="host")
+    await tracker.snooze_alert(own[0].id, hours=1.0, by="host", note="later")
+    assert (await tracker.alerts.list_active(include_snoozed=False)).items
     (drift,) = [alert for alert in await tracker.active_alerts(machine_id=MACHINE) if alert.alert_type != "own"]
     await tracker.resolve_alert(drift.id, by="host", notes="retrained", resolution="retrained")
     await tracker.alerts.resolve(own[0].id, by="host")
+    events = [each.event for each in await tracker.alerts.list_events(own[0].id)]
+    assert events == ["opened", "escalated", "acknowledged", "snoozed", "resolved"]
+    await tracker.alerts.note_act(own[0].id, {"reason": "none"})
     for kind in ("one", "two", "three"):
-        await tracker.alerts.open_or_repeat(REF, alert_type=kind, severity="warning", message="look")
+        alert = await tracker.alerts.open_or_repeat(REF, alert_type=kind, severity="warning", message="look")
+    await tracker.acknowledge_alert(alert.id, by="host", note="seen")
+    assert (await tracker.alerts.false_positive_rates(START))["own"].n_resolved == 1
+    await pass_through_recovery(tracker)
+    await pass_through_automation(tracker)
+
+
+async def pass_through_recovery(tracker: ModelPerformanceTracker) -> None:
+    """A relapse and its end, by records and by a batch that is judged."""
+    ref = make_ref("recovering")
+    await tracker.record_many([noisy_evaluation(ref, day) for day in range(BASELINE_DAYS)])
+    await tracker.judge(ref)
+    for day, value in enumerate((30.0, 10.0, 10.0, 10.0), BASELINE_DAYS):
+        stored = await record(tracker, make_evaluation(ref, day=day, metrics={"rmse": value}))
+    assert stored.recovered is not None
+    await record(tracker, make_evaluation(ref, day=BASELINE_DAYS + 30, metrics={"rmse": 30.0}))
+    await tracker.record_many(make_evaluations([10.0] * 3, ref=ref, first_day=BASELINE_DAYS + 31))
+    await tracker.judge(ref)
+    assert [alert for alert in await tracker.active_alerts() if alert.model_id == ref.model_id] == []
+
+
+async def pass_through_automation(tracker: ModelPerformanceTracker) -> None:
+    ref, policy = make_ref("automatic", model_type="own", machine="lathe"), tracker.policy
+    tracker.policy = MonitoringPolicy(automation=AutomationPolicy(rules=[AutomationRule(retrain=True)]))
+    await tracker.record_many(make_evaluations([*[10.0, 10.1] * 10, 30.0], ref=ref))
+    await tracker.judge(ref)
+    await tracker.set_automation("own", ref.machine_id, enabled=False, by="host", reason="enough")
+    assert (await tracker.automation("own", ref.machine_id)) is not None
+    tracker.policy = policy
+    run = (await tracker.training.list_runs(machine_id=ref.machine_id)).items[0]
+    held = await tracker.training.claim("worker", lease=LEASE, model_type="own")
+    assert held is not None
+    assert (held.id, held.triggered_by) == (run.id, "policy")
+    await tracker.training.complete(held.id, held.attempt, model_version=2)
+    assert len(await tracker.resolve_retrained(held.id)) == 1
+    report = await tracker.run_checks()
+    assert report.is_ok, report.steps
+    assert report.failures
+    assert report.stale is not None
 
 
 async def pass_through_data_drift(tracker: ModelPerformanceTracker) -> None:
@@ -267,6 +375,10 @@ async def read_everything(tracker: ModelPerformanceTracker) -> dict[str, Any]:
         "reports": await _pages(lambda cursor: tracker.drift.list_reports(REF, **period, limit=1, cursor=cursor)),
         "slots": await _pages(lambda cursor: metrics.list_latest(limit=1, cursor=cursor)),
         "deployments": await _pages(lambda cursor: metrics.list_models(limit=2, cursor=cursor)),
+        "wish": await training.fetch_wish((await training.list_runs(model_type="worked")).items[0]),
+        "outlook": await training.fetch_outlook("worked", MACHINE),
+        "workers": await tracker.workers.list_workers(since=START),
+        "champions": await _pages(lambda c: tracker.champions.list_changes("worked", MACHINE, limit=1, cursor=c)),
         "runs": await _pages(lambda cursor: training.list_runs(limit=1, cursor=cursor)),
         "tests": await _pages(lambda cursor: tests.list_tests(limit=1, cursor=cursor)),
         "running": await tests.list_active(model_type="baseline"),
@@ -274,9 +386,13 @@ async def read_everything(tracker: ModelPerformanceTracker) -> dict[str, Any]:
         "critical": await tracker.active_alerts(severity="critical"),
         "due": await tracker.notifications.list_due(),
         "told": await _pages(lambda cursor: tracker.notifications.list_notifications(limit=5, cursor=cursor)),
+        "history": await _pages(lambda cursor: alerts.list_alerts(limit=2, cursor=cursor)),
+        "switch": await tracker.automation("own", make_ref(machine="lathe").machine_id),
+        "switches": await _pages(lambda cursor: AutomationRepo(tracker._executor).list_switches(cursor=cursor)),
     }
     first: Alert = answers["alerts"][0]
     answers["alert"] = await alerts.fetch(str(first.id))
+    answers["events"] = await alerts.list_events(first.id)
     answers["notification"] = await tracker.notifications.fetch_notification(answers["told"][0].id)
     answers["run"] = await training.fetch_run(answers["runs"][0].id)
     answers["test"] = await tests.fetch(answers["tests"][0].id)
@@ -305,8 +421,8 @@ def find_public_calls() -> set[str]:
     return {
         f"{owner.__name__}.{name}"
         for owner in CLASSES
-        for name, method in vars(owner).items()
-        if inspect.iscoroutinefunction(method) and not name.startswith("_")
+        for name, _ in inspect.getmembers(owner, inspect.iscoroutinefunction)
+        if not name.startswith("_")
     }
 
 

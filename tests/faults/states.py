@@ -17,7 +17,8 @@ from model_perf.drift import EMPTY, DriftAlarm, PerformanceState, judge_performa
 TABLES = (
     *("models", "model_performance_metrics", "model_drift_state", "model_training_history", "model_ab_tests"),
     *("model_alerts", "model_reference_profiles", "model_drift_reports"),
-    *("model_ab_moments", "model_ab_batches", "model_ab_looks"),
+    *("model_ab_moments", "model_ab_batches", "model_ab_looks", "model_alert_events", "model_automation"),
+    *("model_ab_moments", "model_ab_batches", "model_ab_looks", "model_workers", "model_champions"),
 )
 BASELINE_DAYS = 40
 """Ten more than the policy's baseline takes, so that the next evaluation is judged in earnest."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ProcessPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import numpy as np
 import pytest
 from tests.drift.detectors import stream
-from tests.factories import START, make_evaluation, make_ref
+from tests.factories import START, make_evaluation, make_evaluations, make_ref
 from tests.faults.states import BASELINE_DAYS, check_alert, check_state, learn_baseline
 from tests.writers import (
     NOW,
@@ -22,6 +22,7 @@ from tests.writers import (
     observe_parts,
     record,
     run_at_once,
+    run_checks,
     trigger_retraining,
 )
 
@@ -138,6 +139,37 @@ async def test_twenty_critical_evaluations_at_once_open_one_alert(tracker: Model
     assert sorted(alert.occurrences for alert in alerts) == list(range(1, 21))
     assert await check_alert(tracker, ref) == 20
     await check_state(tracker, ref, n=BASELINE_DAYS + 20)
+
+
+async def test_eight_processes_do_what_is_due_once(
+    processes: ProcessPoolExecutor, tracker: ModelPerformanceTracker, database: str
+) -> None:
+    """Twenty rounds in eight processes over fifty slots: each failure, silence, recovery and answer is told once."""
+    refs = [make_ref(f"m{i}", machine=f"press {i}") for i in range(50)]
+    await tracker.record_many([one for ref in refs for one in make_evaluations([1.0] * 5, ref=ref)])
+    for ref in refs[:30]:
+        await tracker.alerts.open_or_repeat(ref, alert_type="data_drift", severity="critical", message="m")
+        await tracker.training.open_run(model_type="baseline", machine_id=ref.machine_id)
+    while (run := await tracker.training.claim("w", lease=LEASE)) is not None:
+        if run.machine_id in {ref.machine_id for ref in refs[:10]}:
+            await tracker.training.fail(run.id, run.attempt, error_message="no rows")
+        else:
+            await tracker.training.complete(run.id, run.attempt)
+    later = datetime.now(UTC) + timedelta(days=10)
+    for now, expected in ((later, (10, 50, 0, 20)), (later + timedelta(days=1), (0, 0, 50, 0))):
+        work = [(database, tracker.schema, times, now) for times in SHARES]
+        answers = [each for answer in await run_at_once(processes, database, run_checks, work) for each in answer]
+        assert tuple(sum(column) for column in zip(*answers, strict=True)) == expected
+        newer = [one for ref in refs for one in make_evaluations([1.0], ref=ref, first_day=9)]
+        await ModelPerformanceTracker(tracker.pool, schema=tracker.schema, clock=lambda: later + LEASE).record_many(
+            newer
+        )
+    told = (await tracker.alerts.list_alerts(limit=1000)).items
+    assert len(told) == 30 + 10 + 50
+    assert {alert.occurrences for alert in told} == {1}
+    for alert in told:
+        events = [each.event for each in await tracker.alerts.list_events(alert.id)]
+        assert events == (["opened", "resolved"] if alert.is_resolved else ["opened"])
 
 
 async def _start_test(tracker: ModelPerformanceTracker) -> ABTest:

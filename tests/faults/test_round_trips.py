@@ -14,7 +14,7 @@ from tests.faults.counting_proxy import RoundTrips, counting_proxy
 from tests.faults.states import BASELINE_DAYS, learn_baseline
 from tests.writers import record
 
-from model_perf import ModelPerformanceTracker, MonitoringPolicy
+from model_perf import ABTestResult, ModelPerformanceTracker, MonitoringPolicy
 from model_perf.drift import CusumDetector
 
 REF = make_ref()
@@ -111,10 +111,22 @@ async def test_a_training_run_costs_one_statement_more(far: ModelPerformanceTrac
     assert await count(trips, lambda: record(far, evaluation)) <= 4
 
 
+async def test_a_recovery_costs_nothing_more(far: ModelPerformanceTracker, trips: RoundTrips) -> None:
+    """The evaluation that resolves an alert takes the same read, writing statement and reset as any other."""
+    counts = []
+    for days in (range(BASELINE_DAYS, BASELINE_DAYS + 4), range(BASELINE_DAYS + 30, BASELINE_DAYS + 34)):
+        for day, rmse in zip(days, (30.0, 10.0, 10.0, 10.0), strict=True):
+            call = partial(record, far, make_evaluation(REF, day=day, metrics={"rmse": rmse}))
+            counts.append(await count(trips, call))
+    assert counts[4:] == [3] * 4
+    assert [alert.resolution for alert in (await far.alerts.list_alerts()).items] == ["recovered"] * 2
+
+
 CALLS: dict[str, tuple[int, Callable[[ModelPerformanceTracker], Awaitable[object]]]] = {
     "active_alerts": (2, lambda tracker: tracker.active_alerts()),
     "check_drift": (4, lambda tracker: tracker.check_drift(REF)),
     "trigger_retraining": (5, lambda tracker: tracker.trigger_retraining(model_type="baseline")),
+    "run_checks": (14, lambda tracker: tracker.run_checks()),
     "fleet": (2, lambda tracker: tracker.fleet()),
     "summary": (2, lambda tracker: tracker.summary("baseline", REF.machine_id)),
     "trend": (2, lambda tracker: tracker.trend(REF)),
@@ -154,3 +166,23 @@ async def test_a_look_takes_three_statements(far: ModelPerformanceTracker, trips
     assert await count(trips, lambda: far.observe_many(test.id, **batch)) == 2
     assert await count(trips, lambda: far.ab_test_results(test.id)) == 6
     assert await count(trips, lambda: far.ab_test_results(test.id)) == 4
+
+
+async def test_a_look_that_concludes_takes_as_many(far: ModelPerformanceTracker, trips: RoundTrips) -> None:
+    """And what it answers is what later looks do."""
+    test = await far.start_ab_test(name="n", model_a=REF, model_b=make_ref(version=2), metric="mae")
+    values = np.random.default_rng(1).normal(size=300)
+    answers: list[ABTestResult] = []
+
+    async def look() -> None:
+        answers.append(await far.ab_test_results(test.id))
+
+    await far.observe_many(test.id, arms=["a", "b"] * 150, values=values)
+    await look()
+    await far.observe_many(test.id, arms=["a", "b"] * 500, values=np.random.default_rng(2).normal(size=1000))
+    await far.observe_many(test.id, arms=["b", "a"] * 500, values=[9.0, 1.0] * 500)
+    await far.ab_tests.fetch_moments(test.id)  # prepares it, on whichever connection
+    assert await count(trips, look) <= 7  # one more to prepare what concludes
+    assert answers[-1].test_status == "completed"
+    await look()
+    assert answers[-1] == answers[-2]

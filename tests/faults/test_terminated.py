@@ -105,6 +105,7 @@ async def test_a_terminated_check_of_data_counts_nothing(
     assert {table: n - before[table] for table, n in after.items() if n != before[table]} == {
         "model_drift_reports": 1,
         "model_alerts": 1,
+        "model_alert_events": 1,
     }
 
 

@@ -10,6 +10,9 @@ import asyncpg
 TABLES = (
     *("models", "model_performance_metrics", "model_drift_state", "model_training_history"),
     *("model_ab_tests", "model_alerts", "model_reference_profiles", "model_drift_reports"),
+    *("model_alert_events", "model_notifications", "model_automation"),
+    *("model_ab_moments", "model_ab_batches", "model_ab_looks", "model_alert_events", "model_notifications"),
+    *("model_workers", "model_champions", "model_automation"),
 )
 
 

@@ -44,12 +44,13 @@ def judged(evaluation: Evaluation, *, n: int = 0, alert: bool = False, run: bool
         "threshold_value": 5e-324,
         "baseline_metric_value": None,
     }
-    run_row = {"id": str(new_id()), "trigger_type": "degradation", "triggered_by": "policy", "reason": "r"}
+    wish = {"id": str(new_id()), "trigger_type": "degradation", "reason": "r", "max_attempts": 3}
+    wish |= {"fingerprint": fingerprint("x", ref), "severity_rank": 3}
     return Judgement(
         evaluation=evolve(evaluation, verdict="critical", drift_detected=True, drift_score=0.1 + 0.2, created_at=NOW),
         state={"n": n},
         alerts=[alert_row] if alert else (),
-        runs=[run_row | {"max_attempts": 3}] if run else (),
+        wish=wish if run else None,
     )
 
 
@@ -347,7 +348,7 @@ async def test_rejudge_sees_the_history_in_order(metrics: MetricsRepo) -> None:
         assert stored.version == 3
         return [evolve(history[0], verdict="ok", drift_details={"x": 1.5})], {"n": 99}
 
-    await metrics.rejudge(make_ref(), judge_all, NOW)
+    await metrics.rejudge(make_ref(), judge_all, NOW, fingerprint="x")
     assert seen == [[make_evaluation(day=day).id for day in (1, 2, 3)]]
     first = await metrics.fetch_evaluation(make_ref(), seen[0][0])
     assert (first.verdict, first.drift_detected, first.drift_details) == ("ok", True, {"x": 1.5})

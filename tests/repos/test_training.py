@@ -361,3 +361,113 @@ async def test_a_lease_has_an_end(training: TrainingRepo, lease: Any) -> None:
 async def test_the_longer_words_are_taken(training: TrainingRepo, words: tuple[str, str]) -> None:
     """Earlier clients' trigger types are stored as the contract's."""
     assert (await open_run(training, trigger_type=words[0])).trigger_type == words[1]
+
+
+async def claim_many(training: TrainingRepo, minutes: float, limit: int, **options: Any) -> list[TrainingRun]:
+    given: dict[str, Any] = {"model_types": ["baseline"], "lease": LEASE, "now": at(minutes)}
+    return await training.claim_many("w", limit=limit, **given | options)
+
+
+async def test_claim_many_takes_the_longest_due_of_its_types(training: TrainingRepo) -> None:
+    """At most so many, oldest first, of the types that it can train, and none that is not due."""
+    machines = [make_id(f"machine {i}") for i in range(4)]
+    runs = [await open_run(training, minutes=i, machine_id=machine) for i, machine in enumerate(machines)]
+    await open_run(training, model_type="other")
+    await open_run(training, machine_id=LATHE, run_after=at(100))
+    assert await claim_many(training, 5, 0) == []
+    first = await claim_many(training, 5, 3)
+    assert {run.id for run in first} == {run.id for run in runs[:3]}
+    assert {(run.training_status, run.attempt, run.lease_until) for run in first} == {("running", 1, at(10))}
+    assert [run.id for run in await claim_many(training, 5, 3)] == [runs[3].id]
+    assert await claim_many(training, 5, 3) == []
+    assert [run.model_type for run in await claim_many(training, 5, 9, model_types=["other", "third"])] == ["other"]
+
+
+async def test_claim_many_leaves_what_is_in_hand(training: TrainingRepo) -> None:
+    """Though its lease has run out, by this clock; another worker takes it."""
+    await open_run(training)
+    [run] = await claim_many(training, 1, 1)
+    assert await claim_many(training, 60, 1, held=[run.id]) == []
+    [again] = await claim_many(training, 60, 1, held=[make_id("another")])
+    assert (again.id, again.attempt) == (run.id, 2)
+
+
+async def test_upkeep_fails_what_nobody_reports_on(training: TrainingRepo) -> None:
+    """A last attempt that died ends its run, of any model type, in the statement that claims."""
+    lost = await open_run(training, model_type="other", max_attempts=1)
+    await claim_many(training, 1, 1, model_types=["other"])
+    await claim_many(training, 60, 1)
+    assert (await training.fetch_run(lost.id)).training_status == "running"
+    await claim_many(training, 60, 1, upkeep=True)
+    failed = await training.fetch_run(lost.id)
+    assert (failed.training_status, (failed.error_message or "").split(":")[0]) == ("failed", "lease expired")
+
+
+async def test_fail_expired_by_itself(training: TrainingRepo) -> None:
+    """For a job that looks after things: the slot is free again."""
+    run = await open_run(training, max_attempts=1)
+    await claimed(training)
+    await training.fail_expired(at(2))
+    assert (await training.fetch_run(run.id)).training_status == "running"
+    await training.fail_expired(at(60))
+    assert (await training.fetch_run(run.id)).training_status == "failed"
+
+
+async def test_of_many_claims_at_once_none_gets_anothers_run(tracker: ModelPerformanceTracker) -> None:
+    """Ten workers claim seven runs each, of fifty: each run is claimed once."""
+    training = tracker.training
+    for i in range(50):
+        await open_run(training, machine_id=make_id(f"machine {i}"))
+    claims = await asyncio.gather(*(claim_many(training, 1, 7) for _ in range(10)))
+    ids = [run.id for found in claims for run in found]
+    rest = await claim_many(training, 1, 50)  # those that a statement passed over while others had them locked
+    assert len(ids) + len(rest) == len({*ids, *(run.id for run in rest)}) == 50
+    assert max(map(len, claims)) <= 7
+
+
+async def test_a_heartbeat_shortens_no_lease(training: TrainingRepo) -> None:
+    """A clock that is put back says less than the lease has already."""
+    await open_run(training)
+    run = await claimed(training, 60)
+    later = await training.heartbeat(run.id, run.attempt, lease=LEASE, now=at(0), progress=0.5, stage="fitting")
+    assert (later.lease_until, later.progress, later.metadata["stage"]) == (at(65), 0.5, "fitting")
+    later = await training.heartbeat(run.id, run.attempt, lease=LEASE, now=at(62))
+    assert (later.lease_until, later.progress, later.metadata["stage"]) == (at(67), 0.5, "fitting")
+
+
+async def test_the_next_attempt_begins_anew(training: TrainingRepo) -> None:
+    """Stage, job and progress are those of an attempt; what the run was opened with stays."""
+    await open_run(training, metadata={"ticket": 7})
+    run = await claimed(training)
+    await training.heartbeat(run.id, run.attempt, lease=LEASE, now=at(2), progress=0.5, stage="fitting")
+    await training.hand_over(run.id, run.attempt, lease=LEASE, external_id="job 1", now=at(2))
+    again = await claimed(training, 60)
+    assert (again.attempt, again.progress, again.metadata) == (2, None, {"ticket": 7})
+
+
+async def test_hand_over_leases_the_run_to_the_job(training: TrainingRepo) -> None:
+    """For as long as it says; an attempt that has lost the run hands nothing over."""
+    await open_run(training)
+    run = await claimed(training)
+    held = await training.hand_over(run.id, run.attempt, lease=timedelta(hours=2), external_id="job 1", now=at(2))
+    assert (held.training_status, held.lease_until, held.metadata) == ("running", at(122), {"external_id": "job 1"})
+    assert await claim(training, 100) is None
+    again = await claimed(training, 130)
+    with pytest.raises(ConflictError):
+        await training.hand_over(run.id, run.attempt, lease=LEASE, external_id="late", now=at(131))
+    assert (await training.fetch_run(again.id)).metadata == {}
+
+
+@pytest.mark.parametrize(
+    ("argument", "options"),
+    [
+        *(("limit", {"limit": -1}), ("limit", {"limit": 1.5}), ("model_types", {"model_types": "baseline"})),
+        *(("lease", {"lease": timedelta(0)}), ("worker", {"worker": ""})),
+    ],
+)
+async def test_bad_claims_are_refused_by_name(training: TrainingRepo, argument: str, options: dict[str, Any]) -> None:
+    """Before anything is claimed."""
+    given: dict[str, Any] = {"worker": "w", "model_types": ["baseline"], "limit": 1, "lease": LEASE}
+    with pytest.raises(InvalidInputError) as refused:
+        await training.claim_many(**given | options)
+    assert refused.value.argument == argument

@@ -21,7 +21,10 @@ from model_perf.errors import InvalidInputError
 from model_perf.repos._bulk import _STAGED_AS_ARRAYS, _STAGED_AS_TABLE
 from model_perf.sql import add_filters, load_migrations, load_queries, quote_schema
 
-STEMS = ("metrics", "training", "ab_tests", "alerts", "drift", "earlier", "notifications")
+STEMS = (
+    *("metrics", "training", "ab_tests", "alerts", "drift", "checks", "automation", "earlier", "operations"),
+    *("workers", "champions", "notifications"),
+)
 NAMES = [(stem, name) for stem in STEMS for name in load_queries(stem, "model_perf")]
 REPOS = Path(model_perf.__file__).parent / "repos"
 USERS = {stem: [REPOS / f"{stem}.py"] for stem in STEMS} | {
@@ -36,8 +39,11 @@ FILTERS = {
     ("training", "list_runs"): ("r__model_type", "r__machine_id"),
     ("ab_tests", "list_active"): ("t__model_type", "t__machine_id"),
     ("ab_tests", "list_tests"): ("t__model_type", "t__machine_id"),
+    ("checks", "list_retrained"): ("c__id",),
     ("alerts", "list_active"): ("a__machine_id", "a__model_type", "a__severity"),
     ("notifications", "list_notifications"): ("n__status", "n__channel", "e__alert_id"),
+    ("alerts", "list_awake"): ("a__machine_id", "a__model_type", "a__severity"),
+    ("alerts", "list_alerts"): ("a__machine_id", "a__model_type", "a__alert_type"),
 }
 
 
@@ -155,10 +161,11 @@ def test_a_schema_name_that_needs_thought_is_refused(schema: Any) -> None:
 
 def test_the_schema_is_quoted_wherever_it_stands() -> None:
     """No placeholder is left, and every table of ours follows a quoted schema."""
+    ours = "_performance_metrics|_drift_state|_ab_tests|_alerts|_training_history|_workers|_champions"
     for stem, name in NAMES:
         query = without_comments(load_queries(stem, "Schema")[name])
         assert "{" not in query
-        for table in re.findall(r"(\S*)\bmodel(?:s\b|_performance_metrics|_drift_state|_ab_tests|_alerts)", query):
+        for table in re.findall(rf"(\S*)\bmodel(?:s\b|{ours})", query):
             assert table.endswith('"Schema".'), (name, table)
     assert all("{schema}" not in migration.render("My Schema") for migration in load_migrations())
 
@@ -267,9 +274,17 @@ HOT: dict[str, tuple[str, str, tuple[object, ...], set[str]]] = {
     ),
     "claim": (
         *("training", "claim"),
-        ("w", START + timedelta(days=401), START + timedelta(days=400)),
+        (START + timedelta(days=400), START + timedelta(days=401), "w"),
         {"model_training_history_due", "model_training_history_pkey"},
     ),
+    **{
+        name: (
+            *("training", name),
+            (START + timedelta(days=400), START + timedelta(days=401), "w", ["baseline"], []),
+            {"model_training_history_due", "model_training_history_pkey"},
+        )
+        for name in ("claim_many", "claim_with_upkeep")
+    },
     "fail_expired": ("training", "fail_expired", (START + timedelta(days=400),), {"model_training_history_due"}),
 }
 
@@ -287,10 +302,30 @@ async def test_record_looks_for_a_repeat_by_the_key(seeded: asyncpg.Connection) 
     query = load_queries("metrics", "model_perf")["record_with_alerts"]
     empty = (None,) * 9  # sample_count, data_completeness and the seven metrics
     args = (*KEY, SINCE, LAST_ID, "baseline", SINCE, UNTIL, *empty, "{}", None, None, None, "{}", "ok", None, UNTIL)
-    nodes = await plan_of(seeded, query, *args, "{}", 1, "{}", "[]", "[]")
+    nodes = await plan_of(seeded, query, *args, "{}", 1, "{}", "[]", None)
     old = [n for n in nodes if n.get("Index Name") == METRICS_KEY]
     assert [n["Actual Rows"] for n in old] == [0]
     assert not scanned(nodes) & {"model_performance_metrics", "models", "model_drift_state", "model_alerts"}
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("metrics", "record"),
+        ("metrics", "record_with_alerts"),
+        ("metrics", "record_with_recovery"),
+        ("drift", "record_report"),
+        ("drift", "record_report_with_recovery"),
+        ("alerts", "act"),
+    ],
+)
+async def test_a_writing_statement_is_not_compiled(seeded: asyncpg.Connection, stem: str, name: str) -> None:
+    """Its generic plan is estimated far below `jit_above_cost`: compiling takes longer than the work."""
+    query = load_queries(stem, "model_perf")[name]
+    n = len((await seeded.prepare(query)).get_parameters())
+    await seeded.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+    plan = json.loads(await seeded.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *[None] * n))[0]["Plan"]
+    assert plan["Total Cost"] < 10_000  # of 100,000
 
 
 async def test_the_latest_evaluations_cost_a_probe_per_deployment(seeded: asyncpg.Connection) -> None:

@@ -106,6 +106,13 @@ def test_one_side_is_the_mirror_of_the_other() -> None:
     assert greater.confidence_interval.high == math.inf
 
 
+def test_levels_whose_square_is_no_float() -> None:
+    """They have a sequence as well, wider than those of larger levels."""
+    widths = [sequence_multipliers([100, 10_000], planned_n=10_000, alpha=alpha) for alpha in (1e-100, 1e-160, 1e-300)]
+    assert np.isfinite(widths).all()
+    assert (np.diff(widths, axis=0) > 0.0).all()
+
+
 def test_ten_thousand_looks_at_once() -> None:
     """Looks in one array are those one by one."""
     n = np.arange(1, 10_001) * 20

@@ -82,7 +82,12 @@ def _bad_uuids(_: Mapping[str, Any]) -> Iterator[str]:
     yield from _NO_UUID
 
 
+def _bad_booleans(_: Mapping[str, Any]) -> Iterator[str]:
+    yield from ("x", "2", "-1", "null", "0.5", "truefalse", "[true]", "{}", "wahr", "١", "t" * 10_000)
+
+
 _BY_TYPE = {
+    "boolean": _bad_booleans,
     "integer": _bad_integers,
     "number": _bad_numbers,
     "string": _bad_texts,

@@ -96,9 +96,11 @@ async def make_world(tracker: ModelPerformanceTracker) -> World:
 
 
 def valid_request(operation: Operation, world: World) -> dict[str, Any]:
-    """What httpx needs for a request that the route takes, with every parameter given."""
+    """What httpx needs for a request that the route takes, with every parameter given that may stand beside others."""
     path = operation.path.format(test_id=world.test_id, alert_id=world.alert_id, run_id=world.run_id)
     parameters = {name: value for name, value in VALID.items() if name in operation.parameters}
+    if "until" in parameters:  # a snooze has one end
+        del parameters["hours"]
     body = {"json": OBSERVATIONS if "observations" in path else METRICS} if operation.has_body else {}
     return {"method": operation.method, "url": path, "params": parameters, **body}
 
@@ -134,6 +136,10 @@ VALID: Mapping[str, str] = {
     "severity": "critical",
     "resolution": "retrained",
     "notes": "new belt",
+    "include_snoozed": "false",
+    "hours": "24",
+    "until": "2999-01-01T00:00:00Z",
+    "enabled": "false",
 }
 
 

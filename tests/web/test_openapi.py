@@ -65,7 +65,7 @@ def test_names_are_our_own() -> None:
     assert [name for name in schemas if not name.startswith("ModelPerf")] == []
     ids = [operation.id for operation in operations()]
     assert [each for each in ids if not each.startswith("model_perf_")] == []
-    assert len(set(ids)) == len(ids) == 17
+    assert len(set(ids)) == len(ids) == 21
     assert not any(path.endswith("/") for path in described["paths"])
 
 
@@ -85,7 +85,7 @@ def test_two_routers_in_one_host_do_not_clash() -> None:
     described = app.openapi()
     validate(described)
     ids = [spec["operationId"] for item in described["paths"].values() for spec in item.values()]
-    assert len(set(ids)) == len(ids) == 35
+    assert len(set(ids)) == len(ids) == 43
     assert described["paths"]["/metrics/record"] == alone
 
 
@@ -209,8 +209,15 @@ async def _observe(keeper: Keeper, test_id: str) -> None:
 
 async def _work_on_alerts(keeper: Keeper) -> None:
     [alert] = (await keeper.send("GET", "/alerts/active")).json()
-    for word in ("acknowledge", "acknowledge", "resolve", "resolve", "acknowledge"):
-        await keeper.send("POST", f"/alerts/{{alert_id}}/{word}", f"/alerts/{alert['id']}/{word}", params={"by": "ada"})
+    by = {"by": "ada", "notes": "a new belt"}
+    for word in ("acknowledge", "acknowledge", "snooze", "resolve", "resolve", "acknowledge", "snooze"):
+        given = by | ({"hours": "1"} if word == "snooze" else {})
+        await keeper.send("POST", f"/alerts/{{alert_id}}/{word}", f"/alerts/{alert['id']}/{word}", params=given)
+    events = await keeper.send("GET", "/alerts/{alert_id}/events", f"/alerts/{alert['id']}/events")
+    assert [each["event"] for each in events.json()] == ["opened", "acknowledged", "snoozed", "resolved"]
+    for enabled in ("false", "true"):
+        await keeper.send("POST", "/automation/set", params=SLOT | {"enabled": enabled, "by": "ada"})
+        await keeper.send("GET", "/automation", params=SLOT)
 
 
 async def _read_all(keeper: Keeper) -> None:
@@ -227,6 +234,7 @@ async def _read_all(keeper: Keeper) -> None:
     ):
         await keeper.send("GET", "/metrics/trend", params=parameters)
         await keeper.send("GET", "/summary", params=parameters)
+        await keeper.send("GET", "/automation", params=parameters)
     await keeper.send("GET", "/health")
 
 

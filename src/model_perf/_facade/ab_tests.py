@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from model_perf import _comparison
 from model_perf import _validation as check
 from model_perf._facade.shared import THREAD_POINTS, Shared
-from model_perf.errors import ConflictError, NotFoundError
+from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
 from model_perf.records import ABTest, Decision, ModelRef, as_ref
 from model_perf.results import ABTestResult
 
@@ -41,6 +41,7 @@ class ABTestCalls(Shared):
         metric: str | None = None,
         start: datetime | None = None,
         created_by: str | None = None,
+        training_run_id: UUID | str | None = None,
         **options: Unpack[DesignOptions],
     ) -> ABTest:
         """Start a test of two versions: on observations (`observe_many`), or on evaluations of the same windows.
@@ -58,6 +59,8 @@ class ABTestCalls(Shared):
             that a single one has, as "mae" or one of the host's own.
         start : datetime, optional
             Default now.
+        training_run_id : UUID or str, optional
+            The run that made model_b.
         **options
             Of the design, as `model_perf.DesignOptions` lists them: direction, kind, pairing, alpha, planned_n, margin,
             minimum_runtime, guardrails, covariate, cap.
@@ -81,6 +84,7 @@ class ABTestCalls(Shared):
             traffic_split=traffic_split,
             design=make_test_design(metric, newest, span, self.policy, expected, options),
             created_by=created_by,
+            training_run_id=training_run_id,
         )
         try:
             return await start_test()
@@ -88,8 +92,8 @@ class ABTestCalls(Shared):
             running = conflict.existing
             if not isinstance(running, ABTest) or running.test_end > self._executor.moment():
                 raise
-        # It is past its end; somebody else may conclude it in the same moment.
-        with suppress(ConflictError):
+        # It is past its end; somebody else may conclude or delete it in the same moment.
+        with suppress(ConflictError, NotFoundError):
             await self.conclude_ab_test(running.id, by="model_perf")
         return await start_test()
 
@@ -115,6 +119,7 @@ class ABTestCalls(Shared):
 
         From evaluations the decision is `undecided` before the end: its guarantee is for one look, at the end.
         """
+        check.as_optional_text(by, "by", max_length=200)
         now = self._executor.moment()
         test, looks = await self.ab_tests.fetch_with_looks(test_id)
         observed = await self._observations.conclude(test, looks, now, by)
@@ -132,7 +137,7 @@ class ABTestCalls(Shared):
         for test in await self.ab_tests.list_due():
             with suppress(ConflictError, NotFoundError):  # somebody else ended or deleted it meanwhile
                 results.append(await self.ab_test_results(test.id))
-        return results
+        return [result for result in results if result.test_status != "cancelled"]
 
     async def observe(
         self,
@@ -148,7 +153,12 @@ class ABTestCalls(Shared):
         """Tell one outcome of an A/B test; see `observe_many`. A service tells many: by `observer`."""
         units = None if unit is None else [unit]
         covariates = None if covariate is None else [covariate]
-        return await self._observations.observe(test_id, [arm], [value], units, covariates, metric, batch_id)
+        try:
+            return await self._observations.observe(test_id, [arm], [value], units, covariates, metric, batch_id)
+        except InvalidInputError as error:  # which speaks of columns
+            if error.argument not in ("arms", "values", "covariates"):
+                raise
+            raise InvalidInputError(error.argument[:-1], str(error).removeprefix(f"{error.argument}: ")) from None
 
     async def observe_many(
         self,
@@ -175,7 +185,7 @@ class ABTestCalls(Shared):
         metric : str, optional
             Default: the one that decides; else a guardrail.
         batch_id : UUID, optional
-            Makes a repeat of the call harmless.
+            Makes a repeat of the call harmless. The same rows may be told under it once for each metric.
 
         Returns
         -------

@@ -70,6 +70,8 @@ def _facts(findings: Findings, stored: dict[str, int], seconds: float) -> dict[s
         }
     if run is not None:
         facts |= {"training_run": str(run.id), "performance_improvement": run.performance_improvement}
+    if findings.promotion is not None:
+        facts |= {"champion": findings.promotion.champion.ref.model_version}
     if result is not None:
         facts |= {
             "winner": result.winner,
@@ -102,6 +104,8 @@ def _summary(findings: Findings, stored: dict[str, int], seconds: float) -> str:
     if result is not None:
         a, b = result.model_a_metrics["rmse"], result.model_b_metrics["rmse"]
         lines.append(f"  compared   {result.decision}: rmse {a:.3f} -> {b:.3f} GW over {result.n_windows} common days")
+    if findings.promotion is not None:
+        lines.append(f"  promoted   model {findings.promotion.champion.ref.model_version} serves, on record")
     return "\n".join(lines)
 
 
@@ -119,7 +123,8 @@ LOOK FURTHER
     FROM {SCHEMA}.model_performance_metrics ORDER BY evaluation_date, model_version;
   SELECT alert_message, occurrences, resolution, resolution_notes FROM {SCHEMA}.model_alerts;
   SELECT training_status, reason, performance_improvement FROM {SCHEMA}.model_training_history;
-  SELECT test_name, winner_model, decision_reason FROM {SCHEMA}.model_ab_tests;"""
+  SELECT test_name, winner_model, decision_reason FROM {SCHEMA}.model_ab_tests;
+  SELECT number, action, model_version, reason FROM {SCHEMA}.model_champions;"""
     if dsn is None and keep is None:
         return (
             queries + "\n  The data are gone with the server; run it with --keep /var/tmp/model_perf_demo to keep them."

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-import numpy as np
 from attrs import frozen
 
-from model_perf import ABTestResult, Alert, ModelPerformanceTracker, ModelRef, RecordedEvaluation, TrainingRun, Trend
+from model_perf import (
+    ABTestResult,
+    Alert,
+    Champion,
+    ModelPerformanceTracker,
+    ModelRef,
+    Promotion,
+    RecordedEvaluation,
+    TrainingRun,
+    Trend,
+    Worker,
+)
 from model_perf.demo._data import DAY, Demand
-from model_perf.demo._model import FEATURES, DemandModel, fit
+from model_perf.demo._model import DemandModel, fit
+from model_perf.demo._training import Studio
 
 FIRST_TRAINING_DAY, FIRST_DAY = 31, 90
 """1 February and 1 April, counted from 1 January: the model learns from February and March."""
 
-RETRAINING_DAYS, VALIDATION_DAYS, COMPARISON_DAYS = 42, 7, 28
-"""The retrained model learns from six weeks, is validated on the week after, and compared over four more."""
+COMPARISON_DAYS = 28
+"""Old and new are compared over four weeks."""
 
 Say = Callable[[str], None]
 
@@ -41,26 +53,32 @@ class Findings:
     trend: Trend | None = None
     run: TrainingRun | None = None
     comparison: ABTestResult | None = None
+    promotion: Promotion | None = None
     resolved: Alert | None = None
 
 
 async def tell(tracker: ModelPerformanceTracker, clock: Clock, data: Demand, say: Say) -> Findings:
-    """Evaluate day by day until an alert opens; then retrain, compare old and new, and resolve it."""
+    """Evaluate day by day until an alert opens; a worker retrains, old and new are compared, the better one serves."""
     machine = f"Victoria ({datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f})"
     clock.now = data.start + FIRST_DAY * DAY
     old = await tracker.register_model("demand", machine=machine, training_data_end=clock.now)
+    first = await tracker.promote(old, by="demo", reason="the first version", replaces=0)
     model = fit(data.days(FIRST_TRAINING_DAY, FIRST_DAY))
     say("Model 1 learned from February and March 2014; it is evaluated every day from 1 April on.")
-    found = await _watch(tracker, clock, data, old, model, say)
-    day = (clock.now - data.start) // DAY
-    if found is None or found.alert is None:
-        return Findings(evaluations=day - FIRST_DAY)
-    if day + COMPARISON_DAYS > data.n_days:
-        say("The year ends before a new version could be compared.")
-        return Findings(evaluations=day - FIRST_DAY, alert=found.alert, found_at=found)
-    trend = await tracker.trend(old, metric="rmse", since=data.start + FIRST_DAY * DAY, until=clock.now + DAY)
-    new, challenger, run = await _retrain(tracker, clock, data, old, model, found.alert, day, say)
-    comparison = await _compare(tracker, clock, data, (old, model), (new, challenger), day, say)
+    studio = Studio(data, clock, old, model)
+    tracker.trainer("demand")(studio.train)
+    async with tracker.worker(poll_s=0.1, name="demo") as worker:
+        found = await _watch(tracker, clock, data, old, model, say)
+        day = (clock.now - data.start) // DAY
+        if found is None or found.alert is None:
+            return Findings(evaluations=day - FIRST_DAY)
+        if day + COMPARISON_DAYS > data.n_days:
+            say("The year ends before a new version could be compared.")
+            return Findings(evaluations=day - FIRST_DAY, alert=found.alert, found_at=found)
+        trend = await tracker.trend(old, metric="rmse", since=data.start + FIRST_DAY * DAY, until=clock.now + DAY)
+        run = await _retrain(tracker, worker, old, found.alert, say)
+    comparison = await _compare(tracker, clock, data, run, studio, day, say)
+    promotion = await _promote(tracker, first.champion, run, comparison, say)
     resolved = await tracker.resolve_alert(
         found.alert.id, resolution="retrained", by="demo", notes=comparison.recommendation
     )
@@ -72,6 +90,7 @@ async def tell(tracker: ModelPerformanceTracker, clock: Clock, data: Demand, say
         trend=trend,
         run=run,
         comparison=comparison,
+        promotion=promotion,
         resolved=resolved,
     )
 
@@ -102,76 +121,56 @@ async def _watch(
 
 
 async def _retrain(
-    tracker: ModelPerformanceTracker,
-    clock: Clock,
-    data: Demand,
-    old: ModelRef,
-    model: DemandModel,
-    alert: Alert,
-    day: int,
-    say: Say,
-) -> tuple[ModelRef, DemandModel, TrainingRun]:
+    tracker: ModelPerformanceTracker, worker: Worker, old: ModelRef, alert: Alert, say: Say
+) -> TrainingRun:
     trigger = await tracker.trigger_retraining(
         model_type=old.model_type, machine_id=old.machine_id, trigger_type="degradation", reason=alert.alert_message
     )
-    say(f"A training run is opened ({trigger.run.trigger_type}), and a worker claims it.")
-    run = await tracker.training.claim("demo", lease=timedelta(minutes=10), model_type=old.model_type)
-    while run is not None and run.id != trigger.run.id:
-        await tracker.training.cancel(run.id, reason="left by a demo that was interrupted")
-        run = await tracker.training.claim("demo", lease=timedelta(minutes=10), model_type=old.model_type)
-    assert run is not None
-    seen = data.days(day - VALIDATION_DAYS - RETRAINING_DAYS, day - VALIDATION_DAYS)
-    unseen = data.days(day - VALIDATION_DAYS, day)
-    challenger = fit(seen)
-    await tracker.training.heartbeat(run.id, run.attempt, lease=timedelta(minutes=10), progress=0.5)
-    before, after = _rmse(model, unseen), _rmse(challenger, unseen)
-    seen_end = seen.start + RETRAINING_DAYS * DAY
-    new = await tracker.register_model(
-        old.model_type, machine_id=old.machine_id, model_id=old.model_id, model_version=2, training_data_end=seen_end
-    )
-    run = await tracker.training.complete(
-        run.id,
-        run.attempt,
-        model_id=new.model_id,
-        model_version=new.model_version,
-        training_data_start=seen.start,
-        training_data_end=seen_end,
-        sample_count=len(seen.demand_gw),
-        feature_names=FEATURES,
-        training_metrics={"rmse": _rmse(challenger, seen)},
-        validation_metrics={"rmse": after, "rmse_of_previous_version": before},
-        performance_improvement=1.0 - after / before,
-    )
+    say(f"A training run is opened ({trigger.run.trigger_type}), and the worker takes it up.")
+    await worker.drain()
+    run = await tracker.training.fetch_run(trigger.run.id)
+    assert run.training_data_start is not None, run.error_message
+    assert run.training_data_end is not None
+    before: Any = run.metadata["previous_validation_metrics"]
     say(
-        f"Model 2 learned from {_date(seen.start)} to {_date(seen_end - DAY)}; on the week after: "
-        f"rmse {after:.3f} GW, model 1 has {before:.3f}."
+        f"Model 2 learned from {_date(run.training_data_start)} to {_date(run.training_data_end - DAY)}; on the week "
+        f"after: rmse {run.validation_metrics['rmse']:.3f} GW, model 1 has {before['rmse']:.3f}."
     )
-    return new, challenger, run
+    return run
 
 
 async def _compare(
-    tracker: ModelPerformanceTracker,
-    clock: Clock,
-    data: Demand,
-    old: tuple[ModelRef, DemandModel],
-    new: tuple[ModelRef, DemandModel],
-    day: int,
-    say: Say,
+    tracker: ModelPerformanceTracker, clock: Clock, data: Demand, run: TrainingRun, studio: Studio, day: int, say: Say
 ) -> ABTestResult:
-    test = await tracker.start_ab_test(
-        name="model 1 against model 2", model_a=old[0], model_b=new[0], duration=COMPARISON_DAYS * DAY, metric="rmse"
+    test = await tracker.start_challenge(
+        run, name="model 1 against model 2", duration=COMPARISON_DAYS * DAY, metric="rmse"
     )
+    assert test is not None
     say(f"Both are evaluated on the same {COMPARISON_DAYS} days ({test.design['note']}).")
     for later in range(day, day + COMPARISON_DAYS):
-        for ref, model in (old, new):
-            await evaluate_day(tracker, clock, data, ref, model, later)
+        for ref in (test.model_a, test.model_b):
+            await evaluate_day(tracker, clock, data, ref, studio.models[ref.model_version], later)
     result = await tracker.ab_test_results(test.id)
     say(f"RESULT: {result.recommendation}")
     return result
 
 
-def _rmse(model: DemandModel, data: Demand) -> float:
-    return float(np.sqrt(np.mean((data.demand_gw - model.predict(data)) ** 2)))
+async def _promote(
+    tracker: ModelPerformanceTracker, serving: Champion, run: TrainingRun, result: ABTestResult, say: Say
+) -> Promotion | None:
+    """Somebody's decision, never the library's: here, to go by what the test has found."""
+    if result.decision != "superior_b":
+        return None
+    promotion = await tracker.promote(
+        result.test.model_b,
+        by="demo",
+        reason=result.recommendation,
+        training_run_id=run.id,
+        ab_test_id=result.test.id,
+        replaces=serving,
+    )
+    say(f"Model {promotion.champion.ref.model_version} is promoted: it serves from now on.")
+    return promotion
 
 
 def _date(moment: datetime) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,10 @@ from attrs import evolve, frozen
 
 from model_perf import _validation as check
 from model_perf.drift._data_report import DataDriftReport
+from model_perf.drift._recovery import NOTHING as NO_ALARM
+from model_perf.drift._recovery import Recovery
 from model_perf.errors import InvalidInputError, SchemaError
+from model_perf.policy import MonitoringPolicy
 
 LARGEST = 1e12
 """Where the value is cut: far beyond any limit, and so that a long drift does not overflow."""
@@ -31,11 +34,14 @@ class DriftAlarm:
         Windows counted.
     last_end : datetime or None
         End of the last of them; a window that begins before it says the same again, and is not counted.
+    recovery : Recovery
+        How far an open alert is from resolving itself.
     """
 
     value: float = 0.0
     n: int = 0
     last_end: datetime | None = None
+    recovery: Recovery = NO_ALARM
 
     def is_raised(self, run_length: float) -> bool:
         """Whether the value has reached *run_length*: as many windows pass on average before a false alarm."""
@@ -43,12 +49,13 @@ class DriftAlarm:
 
     def restart(self) -> DriftAlarm:
         """The same at zero, after somebody has dealt with it."""
-        return evolve(self, value=0.0, n=0)
+        return evolve(self, value=0.0, n=0, recovery=self.recovery.settled())
 
     def to_dict(self) -> dict[str, object]:
         """The JSON object that `from_dict` reads."""
         end = None if self.last_end is None else self.last_end.isoformat()
-        return {"v": _VERSION, "value": self.value, "n": self.n, "last_end": end}
+        recovery = self.recovery.to_list()
+        return {"v": _VERSION, "value": self.value, "n": self.n, "last_end": end, "recovery": recovery}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> DriftAlarm:
@@ -56,7 +63,12 @@ class DriftAlarm:
         if data.get("v") != _VERSION:
             raise SchemaError(f"an alarm of version {data.get('v')!r} is not one of this model_perf; upgrade it")
         end = data["last_end"]
-        return cls(value=data["value"], n=data["n"], last_end=None if end is None else datetime.fromisoformat(end))
+        return cls(
+            value=data["value"],
+            n=data["n"],
+            last_end=None if end is None else datetime.fromisoformat(end),
+            recovery=Recovery.from_list(data.get("recovery", NO_ALARM.to_list())),
+        )
 
 
 def advance_alarm(
@@ -89,8 +101,50 @@ def advance_alarm(
     if alarm.last_end is not None and begin < alarm.last_end:
         return alarm
     if report.is_certain:
-        return DriftAlarm(value=LARGEST, n=alarm.n + 1, last_end=end)
+        return evolve(alarm, value=LARGEST, n=alarm.n + 1, last_end=end)
     if report.pvalue is None:
         return alarm
-    evidence = 0.5 / math.sqrt(report.pvalue)
-    return DriftAlarm(value=min(LARGEST, (alarm.value + 1.0) * evidence), n=alarm.n + 1, last_end=end)
+    value = min(LARGEST, (alarm.value + 1.0) * _evidence(report.pvalue))
+    return evolve(alarm, value=value, n=alarm.n + 1, last_end=end)
+
+
+def watch_recovery(
+    alarm: DriftAlarm,
+    report: DataDriftReport,
+    *,
+    window_start: datetime,
+    window_end: datetime,
+    policy: MonitoringPolicy,
+) -> DriftAlarm:
+    """Count the verdict on one more window while an alert is open; the value stands still until the alarm is over.
+
+    A window is good that speaks against a change: no column has drifted, its evidence is below 1 (p > 1/4, not merely
+    above alpha), and every column that raised the alarm was tested and is ok. After `recover_after` in a row the alarm
+    is at zero and its `recovery` no longer open. A window that overlaps the last one, or of which too little is known,
+    changes nothing.
+    """
+    recovery = alarm.recovery if alarm.recovery.is_open else alarm.recovery.alarmed((), window_end, policy)
+    alarm = evolve(alarm, recovery=recovery)
+    if alarm.last_end is not None and window_start < alarm.last_end:
+        return alarm
+    if report.drift_detected:
+        return evolve(alarm, last_end=window_end, recovery=recovery.alarmed(report.drifted_columns, window_end, policy))
+    is_good = _is_good(report, recovery.names)
+    if is_good is None:
+        return alarm
+    recovery = recovery.counted(is_good=is_good)
+    if recovery.is_over(policy):
+        return DriftAlarm(last_end=window_end, recovery=recovery.ended(window_end))
+    return evolve(alarm, last_end=window_end, recovery=recovery)
+
+
+def _is_good(report: DataDriftReport, names: Sequence[str]) -> bool | None:
+    """None where that cannot be said."""
+    verdicts = [report.columns[name].verdict for name in names if name in report.columns] or [report.verdict]
+    if report.pvalue is None or "insufficient_data" in verdicts or "not_judged" in verdicts:
+        return None
+    return _evidence(report.pvalue) < 1.0
+
+
+def _evidence(pvalue: float) -> float:
+    return 0.5 / math.sqrt(pvalue)

@@ -91,6 +91,20 @@ def _verdict(reading: Reading, policy: MonitoringPolicy, *, is_in_sample: bool) 
     return "insufficient_data" if is_in_sample else "ok"
 
 
+def is_half_way(reading: Reading, policy: MonitoringPolicy, n_metrics: int) -> bool:
+    """Whether the loss lies nearer to the baseline than to what would be critical now.
+
+    While the chart is above half of its limit, that is the smallest degradation that matters; else the interval's end.
+    """
+    if reading.prediction is None:
+        return False
+    mean = reading.baseline.mean
+    limit = smallest_that_matters(reading.definition, policy, mean)
+    if reading.chart_limit is None or reading.chart.value <= 0.5 * reading.chart_limit:
+        limit = max(limit, _upper_limit(reading, reading.prediction, _level(policy) / n_metrics))
+    return reading.log_loss <= 0.5 * (mean + limit)
+
+
 def _threshold_value(reading: Reading, policy: MonitoringPolicy, n_metrics: int) -> float | None:
     if reading.prediction is None:
         return None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from attrs import evolve
 
-from model_perf.drift._checks import as_report, check_metric
+from model_perf.drift._checks import as_report, check_metric, is_half_way
 from model_perf.drift._reading import Reading, read_metrics
 from model_perf.drift._report import DriftReport
-from model_perf.drift._state import EMPTY, MetricState, PerformanceState, restart_chart
+from model_perf.drift._state import EMPTY, MetricState, PerformanceState, restart_chart, restarted_charts
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Evaluation
 
@@ -51,6 +51,10 @@ def judge_performance(
     degradations of any size: with the tails of a t of 5 degrees it is 100, before `min_degradation` filters.
     A degradation that sets in right after a short baseline is partly taken for its spread and found later.
 
+    After a critical verdict the state counts good evaluations: `ok`, with every loss nearer to its baseline than to
+    what would be critical. After `recover_after` in a row the alarm is over and the charts restart; each alarm within
+    `flap_days` of a recovery doubles that number, up to 8 times.
+
     References
     ----------
     [1] Hawkins, D. M. & Olwell, D. H. (1998). Cumulative Sum Charts and Charting for Quality Improvement, ch. 7.
@@ -68,7 +72,10 @@ def judge_performance(
     report = as_report(evaluation, policy, checks, notes)
     if not counts:
         return report, state
-    return report, _advance(state, evaluation, policy, readings, is_flagged=report.verdict == "critical")
+    state = _advance(state, evaluation, policy, readings, is_flagged=report.verdict == "critical")
+    if report.verdict == "critical" or state.recovery.is_open:
+        state = _followed(state, report, readings, policy)
+    return report, state
 
 
 def replay(
@@ -88,18 +95,33 @@ def replay(
     tuple of list of DriftReport, and PerformanceState
         The reports in the order of *evaluations*, and the state after the last.
     """
-    # Two stable sorts: the newest first, then by window.
-    order = sorted(range(len(evaluations)), key=lambda i: _recency(evaluations[i]), reverse=True)
-    order.sort(key=lambda i: (evaluations[i].evaluation_end, evaluations[i].evaluation_start))
     state = EMPTY
     reports: dict[int, DriftReport] = {}
-    for i in order:
-        if restarted_after is not None and evaluations[i].evaluation_end > restarted_after:
-            state = _restarted(state, restarted_after)
-        reports[i], state = judge_performance(state, evaluations[i], policy, training_data_end=training_data_end)
+    steps = replay_steps(evaluations, policy, training_data_end=training_data_end, restarted_after=restarted_after)
+    for i, report, state in steps:  # noqa: B007 - the last state is used
+        reports[i] = report
     if restarted_after is not None:
         state = _restarted(state, restarted_after)
     return [reports[i] for i in range(len(evaluations))], state
+
+
+def replay_steps(
+    evaluations: Sequence[Evaluation],
+    policy: MonitoringPolicy,
+    *,
+    training_data_end: datetime | None = None,
+    restarted_after: datetime | None = None,
+    state: PerformanceState = EMPTY,
+) -> Iterator[tuple[int, DriftReport, PerformanceState]]:
+    """The same one by one, from *state*: the index of each evaluation in the order of its turn, and what came of it."""
+    # Two stable sorts: the newest first, then by window.
+    order = sorted(range(len(evaluations)), key=lambda i: _recency(evaluations[i]), reverse=True)
+    order.sort(key=lambda i: (evaluations[i].evaluation_end, evaluations[i].evaluation_start))
+    for i in order:
+        if restarted_after is not None and evaluations[i].evaluation_end > restarted_after:
+            state = _restarted(state, restarted_after)
+        report, state = judge_performance(state, evaluations[i], policy, training_data_end=training_data_end)
+        yield i, report, state
 
 
 def _restarted(state: PerformanceState, after: datetime) -> PerformanceState:
@@ -154,7 +176,37 @@ def _advance(
         last_end=evaluation.evaluation_end,
         restarted_after=state.restarted_after,
         metrics=metrics,
+        recovery=state.recovery,
     )
+
+
+def _followed(
+    state: PerformanceState, report: DriftReport, readings: Sequence[Reading], policy: MonitoringPolicy
+) -> PerformanceState:
+    """The way from an alarm to its end, at which the charts restart: they would stay high for weeks.
+
+    What is unknown counts neither way.
+    """
+    assert state.last_end is not None
+    recovery = state.recovery
+    if report.verdict == "critical":
+        names = [check.metric for check in report.metrics if check.verdict == "critical"]
+        return evolve(state, recovery=recovery.alarmed(names, state.last_end, policy))
+    if report.verdict not in ("ok", "warning"):
+        return state
+    recovery = recovery.counted(is_good=_is_good(report, readings, recovery.names, policy))
+    if not recovery.is_over(policy):
+        return evolve(state, recovery=recovery)
+    is_charted = bool(recovery.names) or any(each.is_charted_out for each in readings)
+    metrics = restarted_charts(state.metrics) if is_charted else state.metrics
+    return evolve(state, metrics=metrics, recovery=recovery.ended(state.last_end))
+
+
+def _is_good(report: DriftReport, readings: Sequence[Reading], names: Sequence[str], policy: MonitoringPolicy) -> bool:
+    """Ok, of all metrics that were critical, and none of them merely below its limit."""
+    if report.verdict != "ok" or not {each.definition.name for each in readings}.issuperset(names):
+        return False
+    return all(is_half_way(each, policy, len(readings)) for each in readings)
 
 
 def _learnt(reading: Reading, evaluation: Evaluation, policy: MonitoringPolicy, *, is_flagged: bool) -> MetricState:

@@ -10,6 +10,8 @@ from attrs import evolve, field, frozen
 
 from model_perf.drift._cusum import SelfStartingCusum
 from model_perf.drift._prediction import Baseline
+from model_perf.drift._recovery import NOTHING as NO_ALARM
+from model_perf.drift._recovery import Recovery
 from model_perf.drift._whitening import LagMoments
 from model_perf.errors import SchemaError
 
@@ -75,6 +77,8 @@ class PerformanceState:
     restarted_after : datetime or None
         End of the last window before the charts were last restarted; a replay restarts them there again.
     metrics : mapping of str to MetricState
+    recovery : Recovery
+        Whether an alert may be open, and how far it is from resolving itself.
     """
 
     n: int = 0
@@ -82,6 +86,7 @@ class PerformanceState:
     last_end: datetime | None = None
     restarted_after: datetime | None = None
     metrics: Mapping[str, MetricState] = field(factory=dict)
+    recovery: Recovery = NO_ALARM
 
     def to_dict(self) -> dict[str, object]:
         """The JSON object that `from_dict` reads."""
@@ -91,6 +96,7 @@ class PerformanceState:
             "last": [_text(self.last_start), _text(self.last_end)],
             "restarted_after": _text(self.restarted_after),
             "metrics": {name: metric.to_dict() for name, metric in self.metrics.items()},
+            "recovery": self.recovery.to_list(),
         }
 
     @classmethod
@@ -116,6 +122,7 @@ class PerformanceState:
             last_end=_time(end),
             restarted_after=_time(data.get("restarted_after")),
             metrics={name: MetricState.from_dict(metric) for name, metric in data["metrics"].items()},
+            recovery=Recovery.from_list(data.get("recovery")),
         )
 
 
@@ -130,8 +137,17 @@ def restart_chart(state: PerformanceState) -> PerformanceState:
     lasts is critical again at every evaluation and only counts as a repeat of the open alert. A degradation that goes
     on after the restart is found anew, against the same baseline.
     """
-    metrics = {name: evolve(metric, chart=metric.chart.restarted()) for name, metric in state.metrics.items()}
-    return evolve(state, metrics=metrics, restarted_after=state.last_end)
+    return evolve(
+        state,
+        metrics=restarted_charts(state.metrics),
+        restarted_after=state.last_end,
+        recovery=state.recovery.settled(),
+    )
+
+
+def restarted_charts(metrics: Mapping[str, MetricState]) -> dict[str, MetricState]:
+    """The metrics with every chart at zero."""
+    return {name: evolve(metric, chart=metric.chart.restarted()) for name, metric in metrics.items()}
 
 
 def _text(time: datetime | None) -> str | None:

@@ -5,14 +5,17 @@ from model_perf.repos._judged import FleetEntry, Point, SlotVersion
 from model_perf.repos._page import Page
 from model_perf.repos.ab_tests import ABTestRepo
 from model_perf.repos.alerts import AlertRepo
+from model_perf.repos.champions import ChampionRepo
 from model_perf.repos.drift import DriftRepo, StoredReport
 from model_perf.repos.metrics import MetricsRepo
 from model_perf.repos.notifications import NotificationRepo
 from model_perf.repos.training import TrainingRepo
+from model_perf.repos.workers import WorkerRepo
 
 __all__ = [
     "ABTestRepo",
     "AlertRepo",
+    "ChampionRepo",
     "DriftRepo",
     "FleetEntry",
     "MetricsRepo",
@@ -23,4 +26,5 @@ __all__ = [
     "SlotVersion",
     "StoredReport",
     "TrainingRepo",
+    "WorkerRepo",
 ]

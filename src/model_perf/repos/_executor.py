@@ -10,12 +10,14 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import TypeVar
 
 import asyncpg
 
 from model_perf import _validation as check
 from model_perf.errors import ConflictError, ModelPerfError, SchemaError, StorageError
+from model_perf.repos._counters import Counters
 from model_perf.sql import quote_schema
 from model_perf.sql._connection import Connection, Pool, Row
 from model_perf.sql.migrate import check as check_schema
@@ -73,6 +75,7 @@ class Executor:
         self._is_busy = False
         self._is_nested = False
         self.schema = schema
+        self.counters = Counters()
 
     @property
     def pool(self) -> Pool:
@@ -105,6 +108,7 @@ class Executor:
             connection=connection,
         )
         bound._schema_seen = self._schema_seen
+        bound.counters = self.counters
         return bound
 
     def nest(self, connection: Connection) -> Executor:
@@ -129,6 +133,21 @@ class Executor:
         repeatable : bool
             A second call with the same arguments writes nothing twice; goes into the error's `retry_safe`.
         """
+        if self._is_nested:
+            return await self._run(work, transaction, repeatable)  # a part of a call that is counted already
+        return await self._counted(self._run(work, transaction, repeatable))
+
+    async def _counted(self, call: Awaitable[T]) -> T:
+        started = perf_counter()
+        try:
+            return await call
+        except ModelPerfError as error:
+            self.counters.errors[type(error).__name__] += 1
+            raise
+        finally:
+            self.counters.ended(perf_counter() - started)
+
+    async def _run(self, work: Callable[[Connection], Awaitable[T]], transaction: bool, repeatable: bool) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self._session(transaction) as connection:
@@ -141,11 +160,15 @@ class Executor:
                     raise
                 if attempt == ATTEMPTS or not self._may_repeat(error):
                     raise _translate(error, repeatable, self._connection) from error
+                self.counters.retries += 1
                 await asyncio.sleep(random.uniform(0, 0.01 * 4**attempt))
         raise AssertionError("unreachable")
 
     async def run_unchecked(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do *work* on a connection that has nothing of ours around it, for what looks after the schema itself."""
+        return await self._counted(self._run_unchecked(work))
+
+    async def _run_unchecked(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         try:
             if self._connection is not None:
                 return await work(self._connection)
@@ -264,7 +287,9 @@ def _translate(error: BaseException, repeatable: bool, bound: Connection | None)
         return StorageError(f"PostgreSQL rolled the call back: {error}; repeat it", retry_safe=True)
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return StorageError(
-            f"{error}; `model-perf migrate --sql --writer ROLE` prints the rights to grant", retry_safe=False
+            f"{error}; a writer needs SELECT, INSERT and UPDATE, a pruner SELECT and DELETE: "
+            "`model-perf migrate --sql --writer ROLE --pruner ROLE` prints the rights to grant",
+            retry_safe=False,
         )
     if isinstance(error, asyncpg.QueryCanceledError | asyncpg.LockNotAvailableError):
         return StorageError(f"PostgreSQL gave up waiting: {error}; nothing was written", retry_safe=True)

@@ -13,21 +13,37 @@ from model_perf.records import Alert, Evaluation, Severity, TrainingRun, Trainin
 
 @frozen(kw_only=True)
 class StoredState:
-    """What the database knows of a deployment before an evaluation of it is judged."""
+    """What the database knows of a deployment before an evaluation of it is judged.
+
+    ``is_alerted``, whether its alert is open, is looked up before a replay only.
+    """
 
     version: int
     state: Mapping[str, object]
     training_data_end: datetime | None
+    is_alerted: bool = False
+
+
+@frozen(kw_only=True)
+class Recovered:
+    """An alert that is over: it is resolved if it is open."""
+
+    fingerprint: str
+    notes: str
 
 
 @frozen(kw_only=True)
 class Judgement:
-    """An evaluation with its verdict, and all that is written together with it."""
+    """An evaluation with its verdict, and all that is written together with it.
+
+    ``alerts`` are one or none; ``wish`` is the training run that the policy wishes for, not without an alert.
+    """
 
     evaluation: Evaluation
     state: Mapping[str, object]
     alerts: Sequence[Mapping[str, object]] = ()
-    runs: Sequence[Mapping[str, object]] = ()
+    wish: Mapping[str, object] | None = None
+    recovered: Recovered | None = None
 
 
 @frozen(kw_only=True)
@@ -35,8 +51,9 @@ class StoredEvaluation:
     """What a `record` left behind; ``is_new`` is false for a repeated call."""
 
     evaluation: Evaluation
-    alert: Alert | None
-    training_run: TrainingRun | None
+    alert: Alert | None = None
+    training_run: TrainingRun | None = None
+    recovered: Alert | None = None
     is_new: bool
 
 
@@ -68,6 +85,8 @@ class SlotVersion:
         None where it was never evaluated.
     training_samples : int or None
         Rows that it was trained on, where its training run says so.
+    is_champion : bool
+        Whether it was promoted to serve the slot.
     """
 
     model_id: UUID
@@ -76,6 +95,7 @@ class SlotVersion:
     first_seen_at: datetime
     evaluation: Point | None
     training_samples: int | None
+    is_champion: bool = False
 
 
 @frozen(kw_only=True)

@@ -15,11 +15,14 @@ from model_perf.records import (
     SEVERITIES,
     ABTest,
     Alert,
+    AlertEvent,
+    Champion,
     Decision,
     Evaluation,
     Look,
     Model,
     ModelRef,
+    SeenWorker,
     Severity,
     TrainingRun,
 )
@@ -139,6 +142,7 @@ def read_slot_version(row: Row) -> SlotVersion:
         first_seen_at=row["first_seen_at"],
         evaluation=_optional_point(row),
         training_samples=row["training_samples"],
+        is_champion=row["is_champion"],
     )
 
 
@@ -169,19 +173,23 @@ _TRAINING_PLAIN = (
 _ALERT_PLAIN = (
     "alert_type", "severity", "model_type", "model_version", "fingerprint", "alert_message", "occurrences",
     "current_metric_value", "threshold_value", "baseline_metric_value", "is_resolved", "resolution", "resolved_by",
-    "resolution_notes", "acknowledged_by", "auto_action_taken",
+    "resolution_notes", "acknowledged_by", "acknowledgement_notes", "snoozed_by", "snooze_notes", "auto_action_taken",
 )  # fmt: skip
 _TRAINING_TIMES = (
     "training_start", "training_end", "training_data_start", "training_data_end", "run_after", "lease_until",
     "created_at",
 )  # fmt: skip
-_ALERT_TIMES = ("alert_timestamp", "last_seen_at", "resolved_timestamp", "acknowledged_at", "snoozed_until")
+_ALERT_TIMES = (
+    "alert_timestamp", "last_seen_at", "resolved_timestamp", "acknowledged_at", "snoozed_until", "snoozed_at",
+)  # fmt: skip
 _IDS = ("id", "machine_id", "model_id")
 
 
 def read_training_run(row: Row) -> TrainingRun:
     return TrainingRun(
-        feature_names=tuple(row["feature_names"]), **_fields(row, _TRAINING_PLAIN, _TRAINING_TIMES, _TRAINING_JSON)
+        feature_names=tuple(row["feature_names"]),
+        alert_id=_id(row["alert_id"]),
+        **_fields(row, _TRAINING_PLAIN, _TRAINING_TIMES, _TRAINING_JSON),
     )
 
 
@@ -221,6 +229,19 @@ def read_delivery(row: Row) -> Delivery:
     )
 
 
+def read_alert_event(row: Row) -> AlertEvent:
+    return AlertEvent(
+        id=row["id"],
+        alert_id=as_uuid(row["alert_id"], "alert_id"),
+        event=row["event"],
+        occurred_at=row["occurred_at"],
+        severity=row["severity"],
+        actor=row["actor"],
+        notes=row["notes"],
+        details=json_object(row["details"]),
+    )
+
+
 def read_ab_test(row: Row) -> ABTest:
     def arm(letter: str) -> ModelRef:
         return ModelRef(
@@ -249,7 +270,31 @@ def read_ab_test(row: Row) -> ABTest:
         created_by=row["created_by"],
         created_at=row["created_at"],
         late_observations=row["late_observations"],
+        training_run_id=_id(row["training_run_id"]),
         metadata=json_object(row["metadata"]),
+    )
+
+
+def read_champion(row: Row) -> Champion:
+    return Champion(
+        ref=read_ref(row),
+        number=row["number"],
+        action=row["action"],
+        reason=row["reason"],
+        promoted_by=row["promoted_by"],
+        promoted_at=row["promoted_at"],
+        training_run_id=_id(row["training_run_id"]),
+        ab_test_id=_id(row["ab_test_id"]),
+    )
+
+
+def read_worker(row: Row) -> SeenWorker:
+    return SeenWorker(
+        worker=row["worker"],
+        model_types=tuple(row["model_types"]),
+        started_at=row["started_at"],
+        seen_at=row["seen_at"],
+        stopped_at=row["stopped_at"],
     )
 
 

@@ -27,6 +27,9 @@ from model_perf.sql._connection import Connection, Row
 
 WINNERS: Mapping[Decision, Winner] = {"superior_a": "model_a", "superior_b": "model_b"}
 
+SMALLEST_SHARE = 1e-12
+"""Of the traffic: smaller ones no count can be held against."""
+
 
 class ABTestRepo:
     """Reads and writes ``model_ab_tests``."""
@@ -48,6 +51,7 @@ class ABTestRepo:
         design: Mapping[str, object] | None = None,
         created_by: str | None = None,
         metadata: Mapping[str, object] | None = None,
+        training_run_id: UUID | str | None = None,
     ) -> ABTest:
         """Start a test in the slot of both models.
 
@@ -68,11 +72,12 @@ class ABTestRepo:
             model_a.machine_id,
             *(model_a.model_id, model_a.model_version, model_b.model_id, model_b.model_version),
             *(begin, check.later(begin, check.as_duration(duration, "duration"), "duration")),
-            check.as_open_fraction(traffic_split, "traffic_split"),
+            check.as_float(traffic_split, "traffic_split", low=SMALLEST_SHARE, high=1.0 - SMALLEST_SHARE),
             check.to_json(check.as_json_object(design, "design")),
             check.as_optional_text(created_by, "created_by", max_length=200),
             self._executor.moment(now),
             check.to_json(check.as_json_object(metadata, "metadata")),
+            None if training_run_id is None else check.as_uuid(training_run_id, "training_run_id"),
         )
         assert row is not None
         test = read_ab_test(row)

@@ -14,6 +14,7 @@ from model_perf import _validation as check
 from model_perf.errors import ConflictError, NotFoundError
 from model_perf.records import ModelRef, as_ref
 from model_perf.repos._executor import Executor
+from model_perf.repos._judged import Recovered
 from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_timestamp, read_cursor
 from model_perf.repos._rows import json_object
 from model_perf.sql import load_queries
@@ -45,7 +46,7 @@ class StoredAlarm:
 
 @frozen(kw_only=True)
 class NewReport:
-    """What is written for one window; ``alerts`` are objects, usually none."""
+    """What is written for one window; ``alerts`` are usually none, and ``wish``, for a training run, too."""
 
     reference_id: UUID
     window_start: datetime | None
@@ -56,6 +57,8 @@ class NewReport:
     report: Mapping[str, object]
     state: Mapping[str, object]
     alerts: tuple[Mapping[str, object], ...] = ()
+    wish: Mapping[str, object] | None = None
+    recovered: Recovered | None = None
 
 
 @frozen(kw_only=True)
@@ -94,6 +97,7 @@ class DriftRepo:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._queries = load_queries("drift", executor.schema)
+        self._fail_expired = load_queries("training", executor.schema)["fail_expired"]
 
     async def set_reference(
         self,
@@ -153,11 +157,16 @@ class DriftRepo:
             alarm = _read_alarm(row)
             new = decide(alarm)
             args = (*_key(ref), segment, report_id, ref.model_type, *_report_args(new), who, now)
-            written = await connection.fetchrow(
-                self._queries["record_report"],
-                *(*args, detector(segment), alarm.version, check.to_json(new.state)),
-                check.to_json_array(new.alerts),
-            )
+            args = (*args, detector(segment), alarm.version, check.to_json(new.state))
+            if new.recovered is not None:
+                query, over = self._queries["record_report_with_recovery"], new.recovered
+                written = await connection.fetchrow(query, *args, over.fingerprint, over.notes)
+            else:
+                query = self._queries["record_report"]
+                wish = None if new.wish is None else check.to_json(new.wish)
+                if wish is not None:
+                    await connection.execute(self._fail_expired, now)
+                written = await connection.fetchrow(query, *args, check.to_json_array(new.alerts), wish)
             assert written is not None
             if not (written["inserted"] or written["is_there"]):
                 return None
@@ -169,6 +178,7 @@ class DriftRepo:
             for _ in range(LOST_RACES):
                 if (done := await decide_and_write(connection)) is not None:
                     return done
+                self._executor.counters.races_lost += 1
             async with connection.transaction():
                 await connection.fetchval(self._queries["lock_state"], *_key(ref), detector(segment))
                 done = await decide_and_write(connection)
@@ -196,7 +206,9 @@ class DriftRepo:
         async def write(connection: Connection) -> bool:
             return await connection.fetchrow(self._queries["save_stream"], *args) is not None
 
-        return await self._executor.run(write, repeatable=is_repeatable)
+        is_written = await self._executor.run(write, repeatable=is_repeatable)
+        self._executor.counters.races_lost += not is_written
+        return is_written
 
     async def in_turn(
         self, ref: ModelRef, name: str, work: Callable[[DriftRepo], Awaitable[T]], *, is_repeatable: bool = True

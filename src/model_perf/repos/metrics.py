@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from attrs import evolve
+
 from model_perf import _validation as check
 from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
 from model_perf.records import (
@@ -89,6 +91,7 @@ class MetricsRepo:
                 stored = await self._judge_and_write(connection, evaluation, judge, any_completeness)
                 if stored is not None:
                     return stored
+                self._executor.counters.races_lost += 1
             async with connection.transaction():
                 await connection.fetchval(self._queries["lock_state"], *_key(evaluation.ref))
                 stored = await self._judge_and_write(connection, evaluation, judge, any_completeness)
@@ -96,7 +99,9 @@ class MetricsRepo:
                 raise ConflictError("other writers of this deployment kept coming first; repeat the call")
             return stored
 
-        return await self._executor.run(read_judge_write, repeatable=repeatable)
+        done = await self._executor.run(read_judge_write, repeatable=repeatable)
+        self._executor.counters.recorded(done.is_new, not done.is_new, done.evaluation.created_at)
+        return done
 
     async def record_many(self, columns: EvaluationColumns, now: datetime, *, repeatable: bool = True) -> RecordedBatch:
         """Write many evaluations with the verdict ``not_judged``, all or none, without duplicates."""
@@ -104,23 +109,29 @@ class MetricsRepo:
         async def copy(connection: Connection) -> RecordedBatch:
             return await copy_evaluations(connection, self._executor.schema, self._queries, columns, now)
 
-        return await self._executor.run(copy, transaction=True, repeatable=repeatable)
+        done = await self._executor.run(copy, transaction=True, repeatable=repeatable)
+        self._executor.counters.recorded(done.n_inserted, done.n_repeated, now)
+        return done
 
     async def rejudge(
         self,
         ref: ModelRef,
         judge_all: Callable[[Sequence[Evaluation], StoredState], tuple[list[Evaluation], Mapping[str, object]]],
         now: datetime,
+        *,
+        fingerprint: str,
     ) -> None:
         """Replace the state of a deployment by what *judge_all* makes of its history, oldest first.
 
         *judge_all* runs in a thread and returns the evaluations whose verdicts are to be written, and the state.
+        *fingerprint* is that of the deployment's alert.
         """
 
         async def read_judge_write(connection: Connection) -> None:
             await connection.execute(self._queries["ensure_state"], *_key(ref), now)
             await connection.fetchval(self._queries["lock_state"], *_key(ref))
             stored = _read_state(await connection.fetchrow(self._queries["fetch_state"], *_key(ref)), ref)
+            stored = evolve(stored, is_alerted=await connection.fetchval(self._queries["is_alerted"], fingerprint))
             rows = await connection.fetch(self._queries["list_history"], *_key(ref))
             if not rows:
                 return
@@ -328,13 +339,19 @@ class MetricsRepo:
         stored = _read_state(await connection.fetchrow(self._queries["fetch_state"], *_key(ref)), ref)
         judgement = judge(stored)
         args = _record_args(judgement, stored.version)
-        if judgement.runs:
+        if judgement.wish is not None:
             # A run whose worker was lost in its last attempt would be taken for one under way.
             await connection.execute(self._fail_expired, judgement.evaluation.created_at)
-        if judgement.alerts or judgement.runs:
+        if judgement.alerts:
+            wish = None if judgement.wish is None else check.to_json(judgement.wish)
             row = await connection.fetchrow(
                 self._queries["record_with_alerts"],
-                *(*args, check.to_json_array(judgement.alerts), check.to_json_array(judgement.runs)),
+                *(*args, check.to_json_array(judgement.alerts), wish),
+            )
+        elif judgement.recovered is not None:
+            over = judgement.recovered
+            row = await connection.fetchrow(
+                self._queries["record_with_recovery"], *(*args, over.fingerprint, over.notes)
             )
         else:
             row = await connection.fetchrow(self._queries["record"], *args)
@@ -343,6 +360,7 @@ class MetricsRepo:
             return StoredEvaluation(
                 evaluation=judgement.evaluation,
                 alert=None if row["alert"] is None else read_alert(json_row(row["alert"])),
+                recovered=None if row["recovered"] is None else read_alert(json_row(row["recovered"])),
                 training_run=None if row["run"] is None else read_training_run(json_row(row["run"])),
                 is_new=True,
             )
@@ -354,7 +372,7 @@ class MetricsRepo:
                 f"evaluation {evaluation.id} is stored with other values; a corrected evaluation needs a new id",
                 existing,
             )
-        return StoredEvaluation(evaluation=existing, alert=None, training_run=None, is_new=False)
+        return StoredEvaluation(evaluation=existing, is_new=False)
 
     async def _read_repeat(self, connection: Connection, evaluation: Evaluation) -> Evaluation:
         key = (*_key(evaluation.ref), evaluation.evaluation_date, evaluation.id)

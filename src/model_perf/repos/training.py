@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 from model_perf import _validation as check
 from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
 from model_perf.records import TrainingRun, TriggerType, as_metrics, as_optional_model_type, as_trigger_type, new_id
-from model_perf.repos._executor import Executor
+from model_perf.repos._executor import Executor, as_texts
 from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_timestamp, read_cursor
 from model_perf.repos._rows import read_training_run
 from model_perf.sql import add_filters, load_queries
@@ -88,7 +88,7 @@ class TrainingRepo:
         """Take the run that is due longest, for *lease*; None where none is. Two workers never get the same."""
         moment = self._executor.moment(now)
         until = check.later(moment, check.as_duration(lease, "lease"), "lease")
-        args: list[object] = [check.as_text(worker, "worker", max_length=200), until, moment]
+        args: list[object] = [moment, until, check.as_text(worker, "worker", max_length=200)]
         query = add_filters(self._queries["claim"], args, x__model_type=as_optional_model_type(model_type))
 
         async def claim_due(connection: Connection) -> Row | None:
@@ -99,6 +99,39 @@ class TrainingRepo:
         row = await self._executor.run(claim_due, repeatable=False)
         return None if row is None else read_training_run(row)
 
+    async def claim_many(
+        self,
+        worker: str,
+        *,
+        model_types: Sequence[str],
+        limit: int,
+        lease: timedelta,
+        now: datetime | None = None,
+        upkeep: bool = False,
+        held: Iterable[UUID] = (),
+    ) -> list[TrainingRun]:
+        """Take up to *limit* runs of the model types that are due longest; by one statement, cheap where none is.
+
+        Parameters
+        ----------
+        upkeep : bool
+            Note in ``model_workers`` that the worker lives, and fail runs whose last attempt stopped reporting.
+        held : iterable of UUID
+            Runs that it has in hand, whatever its clock says of their leases.
+        """
+        moment = self._executor.moment(now)
+        args = (
+            moment,
+            check.later(moment, check.as_duration(lease, "lease"), "lease"),
+            check.as_text(worker, "worker", max_length=200),
+            _names(model_types, "model_types"),
+            as_texts(held),
+        )
+        text = self._queries["claim_with_upkeep"] if upkeep else self._queries["claim_many"]
+        query = text.replace("LIMIT 1", f"LIMIT {check.as_int(limit, 'limit', high=1000)}")
+        rows = await self._executor.run(lambda connection: connection.fetch(query, *args), repeatable=False)
+        return [read_training_run(row) for row in rows]
+
     async def heartbeat(
         self,
         run_id: UUID | str,
@@ -107,11 +140,27 @@ class TrainingRepo:
         lease: timedelta,
         now: datetime | None = None,
         progress: float | None = None,
+        stage: str | None = None,
     ) -> TrainingRun:
-        """Say that the attempt is alive: its lease is renewed, its progress (0 to 1) kept."""
+        """Say that the attempt is alive: its lease is renewed, its progress (0 to 1) and stage (in metadata) kept.
+
+        A lease is never shortened, so that a clock that was put back loses none.
+        """
         until = check.later(self._executor.moment(now), check.as_duration(lease, "lease"), "lease")
         share = None if progress is None else check.as_float(progress, "progress", low=0.0, high=1.0)
-        return await self._transition("heartbeat", run_id, attempt, until, share)
+        text = check.as_optional_text(stage, "stage", max_length=1000)
+        return await self._transition("heartbeat", run_id, attempt, until, share, text)
+
+    async def hand_over(
+        self, run_id: UUID | str, attempt: int, *, lease: timedelta, external_id: str, now: datetime | None = None
+    ) -> TrainingRun:
+        """Say which job of another engine carries out the attempt (in metadata), and lease it the run.
+
+        The job may have reported already; then only its id is kept.
+        """
+        until = check.later(self._executor.moment(now), check.as_duration(lease, "lease"), "lease")
+        text = check.as_text(external_id, "external_id", max_length=1000)
+        return await self._transition("hand_over", run_id, attempt, until, text)
 
     async def complete(
         self,
@@ -129,8 +178,9 @@ class TrainingRepo:
         feature_names: Sequence[str] = (),
         training_metrics: Mapping[str, float] | None = None,
         validation_metrics: Mapping[str, float] | None = None,
+        metadata: Mapping[str, object] | None = None,
     ) -> TrainingRun:
-        """End the run well: which version came out of it, and how good it is.
+        """End the run well: which version came out of it, and how good it is; *metadata* joins that of the run.
 
         ``performance_improvement`` is relative, positive = better (0.2 = the loss fell by 20%).
         """
@@ -148,9 +198,10 @@ class TrainingRepo:
             if performance_improvement is None
             else check.as_float(performance_improvement, "performance_improvement"),
             check.to_json(check.as_json_object(hyperparameters, "hyperparameters")),
-            _names(feature_names),
+            _names(feature_names, "feature_names"),
             check.to_json(as_metrics(training_metrics) if training_metrics else {}),
             check.to_json(as_metrics(validation_metrics) if validation_metrics else {}),
+            check.to_json(check.as_json_object(metadata, "metadata")),
         )
 
     async def fail(
@@ -200,6 +251,12 @@ class TrainingRepo:
             raise NotFoundError(f"no training run {number}")
         return read_training_run(row)
 
+    async def fetch_wish(self, run: TrainingRun) -> tuple[bool, bool]:
+        """Whether the alert that asked for a run wants its version tested; whether automation is off for the slot."""
+        row = await self._executor.fetchrow(self._queries["fetch_wish"], run.alert_id, run.machine_id, run.model_type)
+        assert row is not None
+        return row["is_test_wanted"], row["is_switched_off"]
+
     async def list_runs(
         self,
         *,
@@ -225,6 +282,20 @@ class TrainingRepo:
         row = await self._executor.fetchrow(self._queries["fetch_usual_duration"], *slot)
         return None if row is None else cast(timedelta | None, row["duration"])
 
+    async def fetch_outlook(
+        self, model_type: str, machine_id: UUID | str
+    ) -> tuple[timedelta | None, datetime | None, bool]:
+        """The usual duration; when a worker for the model type was seen last; whether one has not said that it ends."""
+        slot = check.as_uuid(machine_id, "machine_id"), check.as_text(model_type, "model_type")
+        row = await self._executor.fetchrow(self._queries["fetch_outlook"], *slot)
+        assert row is not None
+        return row["duration"], row["seen_at"], row["is_working"]
+
+    async def fail_expired(self, now: datetime | None = None) -> None:
+        """Fail the runs whose last attempt stopped reporting; whoever claims or opens runs does so too."""
+        moment = self._executor.moment(now)
+        await self._executor.run(lambda connection: connection.execute(self._queries["fail_expired"], moment))
+
     async def _transition(self, name: str, run_id: UUID | str, attempt: int, *args: object) -> TrainingRun:
         number, holder = check.as_uuid(run_id, "run_id"), check.as_int(attempt, "attempt", low=1, high=check.INT4_MAX)
         row = await self._executor.fetchrow(self._queries[name], number, holder, *args)
@@ -238,10 +309,10 @@ class TrainingRepo:
         )
 
 
-def _names(names: Sequence[str]) -> list[str]:
+def _names(names: Sequence[str], argument: str) -> list[str]:
     if isinstance(names, str) or not isinstance(names, Sequence):
-        raise InvalidInputError("feature_names", f"{names!r} is not a sequence of names")
-    return [check.as_text(name, "feature_names") for name in names]
+        raise InvalidInputError(argument, f"{names!r} is not a sequence of names")
+    return [check.as_text(name, argument) for name in names]
 
 
 def _optional_time(value: datetime | None, argument: str) -> datetime | None:

@@ -4,18 +4,18 @@
 t.id, t.test_name, t.model_type, t.machine_id, t.model_a_id, t.model_a_version, t.model_b_id, t.model_b_version,
 t.test_start, t.test_end, t.test_status, t.traffic_split, t.design::text AS design, t.winner_model,
 t.winner_metrics::text AS winner_metrics, t.decision, t.decision_reason, t.decided_at, t.decided_by, t.created_by,
-t.created_at, t.metadata::text AS metadata,
+t.created_at, t.metadata::text AS metadata, t.training_run_id,
 (SELECT coalesce(sum(late.n), 0) FROM {schema}.model_ab_batches late WHERE late.test_id = t.id AND late.is_late)::bigint
     AS late_observations
 
 -- name: start
 -- $1 id, $2 test_name, $3 model_type, $4 machine_id, $5 model_a_id, $6 model_a_version, $7 model_b_id,
 -- $8 model_b_version, $9 test_start, $10 test_end, $11 traffic_split, $12 design, $13 created_by, $14 now,
--- $15 metadata; started = this call made it, else the row is the test that runs in the slot already
+-- $15 metadata, $16 training_run_id; started = this call made it, else the row is the test that runs in the slot already
 INSERT INTO {schema}.model_ab_tests AS t
     (id, test_name, model_type, machine_id, model_a_id, model_a_version, model_b_id, model_b_version, test_start,
-     test_end, test_status, traffic_split, design, created_by, created_at, metadata)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'running', $11, $12::text::jsonb, $13, $14, $15::text::jsonb)
+     test_end, test_status, traffic_split, design, created_by, created_at, metadata, training_run_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'running', $11, $12::text::jsonb, $13, $14, $15::text::jsonb, $16)
 ON CONFLICT (machine_id, model_type) WHERE test_status = 'running' DO UPDATE
 SET id = t.id
 RETURNING {columns}, t.id = $1 AS started
@@ -56,17 +56,20 @@ WHERE t.id = $1 AND t.test_status IN ('planned', 'running')
 RETURNING {columns}
 
 -- name: d
-((excluded.mean - m.mean) - m.mean_rest)
+(CASE WHEN abs((excluded.mean - m.mean) - m.mean_rest) < 1e-60 THEN 0
+    ELSE (excluded.mean - m.mean) - m.mean_rest END)
 
 -- name: y
-(excluded.covariate_mean - m.covariate_mean)
+(CASE WHEN abs(excluded.covariate_mean - m.covariate_mean) < 1e-60 THEN 0
+    ELSE excluded.covariate_mean - m.covariate_mean END)
 
 -- name: share
 (excluded.n::float8 / (m.n + excluded.n))
 
 -- name: add_moments
 -- $1 test_id, $2 batch_id, $3 now, $4 observations in the batch, $5 cells (an array of objects)
--- One row, none where there is no such test: is_there = the batch was in already; is_late = the test takes no more.
+-- One row, none where there is no such test: is_repeat = the batch was in already; is_late = the test takes no more.
+-- Distances below 1e-60 count as 0, and their squares: PostgreSQL refuses products that underflow.
 WITH test AS MATERIALIZED (
     SELECT t.id, t.test_status <> 'running' OR t.test_end <= $3 AS is_late
     FROM {schema}.model_ab_tests t WHERE t.id = $1
@@ -79,7 +82,8 @@ WITH test AS MATERIALIZED (
 ), cells AS (
     INSERT INTO {schema}.model_ab_moments AS m
         (test_id, metric, arm, slot, n, mean, m2, m3, covariate_mean, covariate_m2, covariate_cross, updated_at)
-    SELECT $1, c.metric, c.arm, c.slot, c.n, c.mean, c.m2, c.m3, c.covariate_mean, c.covariate_m2, c.covariate_cross, $3
+    SELECT $1, c.metric, c.arm, c.slot, c.n, c.mean, CASE WHEN c.m2 < 1e-120 THEN 0 ELSE c.m2 END, c.m3,
+        c.covariate_mean, c.covariate_m2, c.covariate_cross, $3
     FROM batch CROSS JOIN json_to_recordset($5::text::json) AS c (
         metric text, arm text, slot integer, n bigint, mean float8, m2 float8, m3 float8,
         covariate_mean float8, covariate_m2 float8, covariate_cross float8)
@@ -122,7 +126,10 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT k.look_at, k.n_a, k.n_b, k.decision, k.reason, k.effect, k.standard_error, k.confidence_low,
             k.confidence_high, k.pvalue, k.sample_ratio_pvalue
-        FROM {schema}.model_ab_looks k WHERE k.test_id = t.id ORDER BY k.look_at DESC LIMIT $2
+        FROM {schema}.model_ab_looks k
+        -- The one that decided is the last of its test, also where other clocks were ahead of its own.
+        WHERE k.test_id = t.id AND k.look_at <= coalesce(t.decided_at, 'infinity')
+        ORDER BY k.look_at DESC LIMIT $2
     ) n
 ) l
 WHERE t.id = $1

@@ -43,12 +43,7 @@ JOIN {schema}.model_drift_state s
     ON s.model_id = r.model_id AND s.model_version = r.model_version AND s.machine_id = r.machine_id AND s.detector = $5
 WHERE r.model_id = $1 AND r.model_version = $2 AND r.machine_id = $3 AND r.segment = $4
 
--- name: record_report
--- $1 model_id, $2 model_version, $3 machine_id, $4 segment, $5 id, $6 model_type, $7 reference_id, $8 window_start,
--- $9 window_end, $10 verdict, $11 drift_detected, $12 pvalue, $13 n_reference, $14 n_current, $15 n_columns,
--- $16 n_drifted, $17 alarm_value, $18 alarm_limit, $19 report, $20 created_by, $21 now, $22 detector,
--- $23 version of the alarm that was read, $24 new state, $25 alerts (an array of objects, usually empty)
--- One row: is_there = a report of that id was there; inserted = this call wrote it. Neither: another writer came first.
+-- name: write_report
 WITH old AS (
     SELECT d.id FROM {schema}.model_drift_reports d
     WHERE d.model_id = $1 AND d.model_version = $2 AND d.machine_id = $3 AND d.segment = $4 AND d.id = $5
@@ -66,25 +61,78 @@ WITH old AS (
     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19::text::jsonb, $20, $21
     FROM cas
     RETURNING id
+)
+
+-- name: record_report
+-- $1 model_id, $2 model_version, $3 machine_id, $4 segment, $5 id, $6 model_type, $7 reference_id, $8 window_start,
+-- $9 window_end, $10 verdict, $11 drift_detected, $12 pvalue, $13 n_reference, $14 n_current, $15 n_columns,
+-- $16 n_drifted, $17 alarm_value, $18 alarm_limit, $19 report, $20 created_by, $21 now, $22 detector,
+-- $23 version of the alarm that was read, $24 new state, $25 alerts (an array of objects, usually empty), $26 the training
+-- run that the policy wishes for, if it does (an object)
+-- One row: is_there = a report of that id was there; inserted = this call wrote it. Neither: another writer came first.
+{write_report}, wish AS (
+    -- As after an evaluation.
+    SELECT n.wish, coalesce(o.id, ($25::text::jsonb -> 0 ->> 'id')::uuid) AS alert_id,
+        {schema}.model_automation_decide($3, $6, $21, n.wish) AS action
+    FROM ins JOIN (VALUES ($26::text::jsonb)) AS n (wish) ON n.wish IS NOT NULL
+    LEFT JOIN {schema}.model_alerts o ON o.fingerprint = n.wish ->> 'fingerprint' AND NOT o.is_resolved
+    WHERE (o.auto_action ->> 'retry_at')::timestamptz <= $21
+        OR (o.auto_action = jsonb_build_object() AND o.severity_rank < (n.wish ->> 'severity_rank')::integer)
+        OR o.id IS NULL
+), run AS (
+    INSERT INTO {schema}.model_training_history AS r
+        (id, model_type, machine_id, model_id, model_version, training_status, trigger_type, triggered_by, reason,
+         max_attempts, run_after, created_at, alert_id)
+    SELECT (w.wish ->> 'id')::uuid, $6, $3, $1, $2, 'pending', w.wish ->> 'trigger_type', 'policy',
+        w.wish ->> 'reason', (w.wish ->> 'max_attempts')::integer, $21, $21, w.alert_id
+    FROM wish w
+    WHERE w.action ->> 'outcome' = 'requested'
+    ON CONFLICT (machine_id, model_type) WHERE training_status IN ('pending', 'running') DO UPDATE
+    SET id = r.id
+    RETURNING r.*
+), act AS (
+    SELECT CASE WHEN run.id <> (w.wish ->> 'id')::uuid
+        THEN w.action || jsonb_build_object(
+            'outcome', 'skipped', 'reason', 'skipped: a run is open already', 'run_id', run.id)
+        ELSE w.action END AS action
+    FROM wish w LEFT JOIN run ON true
 ), alert AS (
     INSERT INTO {schema}.model_alerts AS a
         (id, alert_type, severity, model_type, machine_id, model_id, model_version, fingerprint, alert_message,
-         alert_timestamp, last_seen_at, alert_details, current_metric_value, threshold_value)
+         alert_timestamp, last_seen_at, alert_details, current_metric_value, threshold_value, auto_action,
+         auto_action_taken)
     SELECT n.id, n.alert_type, n.severity, $6, $3, $1, $2, n.fingerprint, n.alert_message, $21, $21, n.alert_details,
-        $17, $18
+        $17, $18, coalesce(act.action, jsonb_build_object()), coalesce(act.action ->> 'outcome' = 'requested', false)
     FROM ins CROSS JOIN jsonb_to_recordset($25::text::jsonb) AS n (
         id uuid, alert_type text, severity text, fingerprint text, alert_message text, alert_details jsonb)
+    LEFT JOIN act ON true
     ON CONFLICT (fingerprint) WHERE NOT is_resolved DO UPDATE
     SET occurrences = a.occurrences + 1,
         last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at),
         severity = CASE WHEN excluded.severity_rank > a.severity_rank THEN excluded.severity ELSE a.severity END,
+        snoozed_until = CASE WHEN excluded.severity_rank > a.severity_rank THEN NULL ELSE a.snoozed_until END,
         alert_message = excluded.alert_message,
         alert_details = excluded.alert_details,
         current_metric_value = excluded.current_metric_value,
-        threshold_value = excluded.threshold_value
+        threshold_value = excluded.threshold_value,
+        auto_action = CASE WHEN excluded.auto_action = jsonb_build_object() THEN a.auto_action
+            ELSE excluded.auto_action END,
+        auto_action_taken = a.auto_action_taken OR excluded.auto_action_taken
     RETURNING a.id
 )
 SELECT EXISTS (SELECT FROM old) AS is_there, EXISTS (SELECT FROM ins) AS inserted, (SELECT id FROM alert) AS alert_id
+
+-- name: record_report_with_recovery
+-- $1 to $24 as in record_report, $25 fingerprint of the alert that is over, if it is open, $26 why
+{write_report}, over AS (
+    UPDATE {schema}.model_alerts a
+    SET is_resolved = true, resolved_timestamp = $21, resolution = 'recovered', resolved_by = 'model_perf',
+        resolution_notes = $26
+    FROM ins
+    WHERE a.fingerprint = $25 AND NOT a.is_resolved
+    RETURNING a.id
+)
+SELECT EXISTS (SELECT FROM old) AS is_there, EXISTS (SELECT FROM ins) AS inserted, (SELECT id FROM over) AS alert_id
 
 -- name: lock_state
 -- $1 model_id, $2 model_version, $3 machine_id, $4 detector; the writers of one alarm or stream wait for each other
@@ -96,7 +144,9 @@ FOR UPDATE
 -- $1 model_id, $2 model_version, $3 machine_id, $4 detector, $5 now; the end of the last window is kept
 UPDATE {schema}.model_drift_state s
 SET version = s.version + 1, updated_at = $5,
-    state = CASE WHEN s.state ? 'value' THEN s.state || jsonb_build_object('value', 0, 'n', 0) ELSE s.state END
+    state = CASE WHEN s.state ? 'value'
+        THEN jsonb_set(s.state || jsonb_build_object('value', 0, 'n', 0), ARRAY['recovery', '0'], 'null', false)
+        ELSE s.state END
 WHERE s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detector = $4
 
 -- name: fetch_stream

@@ -40,6 +40,10 @@ SELECT s.version FROM {schema}.model_drift_state s
 WHERE s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detector = 'performance'
 FOR UPDATE
 
+-- name: is_alerted
+-- $1 fingerprint
+SELECT EXISTS (SELECT FROM {schema}.model_alerts a WHERE a.fingerprint = $1 AND NOT a.is_resolved)
+
 -- name: write_evaluation
 WITH old AS (
     SELECT e.model_type = $6 AND e.evaluation_start = $7 AND e.evaluation_end = $8
@@ -80,56 +84,94 @@ WITH old AS (
 -- $1 to $28 as in record_with_alerts; for verdicts that nothing follows from, which is nearly all: the plan of the
 -- other opens every index of two more tables
 {write_evaluation}
-SELECT (SELECT same FROM old) AS same, (SELECT true FROM ins) AS inserted, NULL AS alert, NULL AS run
+SELECT (SELECT same FROM old) AS same, (SELECT true FROM ins) AS inserted, NULL AS alert, NULL AS recovered, NULL AS run
+
+-- name: record_with_recovery
+-- $1 to $28 as in record_with_alerts, $29 fingerprint of the alert that is over, if it is open, $30 why
+{write_evaluation}, over AS (
+    UPDATE {schema}.model_alerts a
+    SET is_resolved = true, resolved_timestamp = $25, resolution = 'recovered', resolved_by = 'model_perf',
+        resolution_notes = $30
+    FROM ins
+    WHERE a.fingerprint = $29 AND NOT a.is_resolved
+    RETURNING a.*
+)
+SELECT (SELECT same FROM old) AS same, (SELECT true FROM ins) AS inserted, NULL AS alert,
+    (SELECT row_to_json(over)::text FROM over) AS recovered, NULL AS run
 
 -- name: record_with_alerts
 -- $1 model_id, $2 model_version, $3 machine_id, $4 evaluation_date, $5 id, $6 model_type, $7 evaluation_start,
 -- $8 evaluation_end, $9 sample_count, $10 data_completeness, $11 to $17 the metrics with columns, $18 metrics,
 -- $19 drift_detected, $20 drift_score, $21 drift_threshold, $22 drift_details, $23 verdict, $24 created_by,
 -- $25 created_at, $26 metadata, $27 version of the state that was read (0 = none), $28 new state,
--- $29 alerts, $30 training runs (arrays of objects, usually empty)
+-- $29 alerts (an array of one object), $30 the training run that the policy wishes for, if it does (an object)
 -- One row: same = the key is there with this payload (true) or another (false), NULL where it is new;
 -- inserted = this call wrote it. Neither: another writer came first, read again.
-{write_evaluation}, alert AS (
+{write_evaluation}, wish AS (
+    -- Of a new alert, one that has become worse, or one whose run was put off until now; its other repeats must not
+    -- train for ever.
+    SELECT n.wish, coalesce(o.id, ($29::text::jsonb -> 0 ->> 'id')::uuid) AS alert_id,
+        {schema}.model_automation_decide($3, $6, $25, n.wish) AS action
+    FROM ins JOIN (VALUES ($30::text::jsonb)) AS n (wish) ON n.wish IS NOT NULL
+    LEFT JOIN {schema}.model_alerts o ON o.fingerprint = n.wish ->> 'fingerprint' AND NOT o.is_resolved
+    WHERE (o.auto_action ->> 'retry_at')::timestamptz <= $25
+        OR (o.auto_action = jsonb_build_object() AND o.severity_rank < (n.wish ->> 'severity_rank')::integer)
+        OR o.id IS NULL
+), run AS (
+    INSERT INTO {schema}.model_training_history AS r
+        (id, model_type, machine_id, model_id, model_version, training_status, trigger_type, triggered_by, reason,
+         max_attempts, run_after, created_at, alert_id)
+    SELECT (w.wish ->> 'id')::uuid, $6, $3, $1, $2, 'pending', w.wish ->> 'trigger_type', 'policy',
+        w.wish ->> 'reason', (w.wish ->> 'max_attempts')::integer, $25, $25, w.alert_id
+    FROM wish w
+    WHERE w.action ->> 'outcome' = 'requested'
+    ON CONFLICT (machine_id, model_type) WHERE training_status IN ('pending', 'running') DO UPDATE
+    SET id = r.id
+    RETURNING r.*
+), act AS (
+    -- Before the alert, whose row says what was decided. Another call may have opened a run since this one began.
+    SELECT CASE WHEN run.id <> (w.wish ->> 'id')::uuid
+        THEN w.action || jsonb_build_object(
+            'outcome', 'skipped', 'reason', 'skipped: a run is open already', 'run_id', run.id)
+        ELSE w.action END AS action
+    FROM wish w LEFT JOIN run ON true
+), alert AS (
     INSERT INTO {schema}.model_alerts AS a
         (id, alert_type, severity, model_type, machine_id, model_id, model_version, fingerprint, alert_message,
          alert_timestamp, last_seen_at, alert_details, current_metric_value, threshold_value,
-         baseline_metric_value)
+         baseline_metric_value, auto_action, auto_action_taken)
     SELECT n.id, n.alert_type, n.severity, $6, $3, $1, $2, n.fingerprint, n.alert_message,
         n.alert_timestamp, n.alert_timestamp, n.alert_details, n.current_metric_value, n.threshold_value,
-        n.baseline_metric_value
+        n.baseline_metric_value, coalesce(act.action, jsonb_build_object()),
+        coalesce(act.action ->> 'outcome' = 'requested', false)
     FROM ins CROSS JOIN jsonb_to_recordset($29::text::jsonb) AS n (
         id uuid, alert_type text, severity text, fingerprint text, alert_message text, alert_timestamp timestamptz,
         alert_details jsonb, current_metric_value float8, threshold_value float8, baseline_metric_value float8)
+    LEFT JOIN act ON true
     ORDER BY n.fingerprint
     ON CONFLICT (fingerprint) WHERE NOT is_resolved DO UPDATE
     SET occurrences = a.occurrences + 1,
         last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at),
         severity = CASE WHEN excluded.severity_rank > a.severity_rank THEN excluded.severity ELSE a.severity END,
+        snoozed_until = CASE WHEN excluded.severity_rank > a.severity_rank THEN NULL ELSE a.snoozed_until END,
         alert_message = excluded.alert_message,
         alert_details = excluded.alert_details,
         current_metric_value = excluded.current_metric_value,
         threshold_value = excluded.threshold_value,
-        baseline_metric_value = excluded.baseline_metric_value
+        baseline_metric_value = excluded.baseline_metric_value,
+        auto_action = CASE WHEN excluded.auto_action = jsonb_build_object() THEN a.auto_action
+            ELSE excluded.auto_action END,
+        auto_action_taken = a.auto_action_taken OR excluded.auto_action_taken
     RETURNING a.*
-), run AS (
-    INSERT INTO {schema}.model_training_history AS r
-        (id, model_type, machine_id, model_id, model_version, training_status, trigger_type, triggered_by, reason,
-         max_attempts, run_after, created_at)
-    SELECT n.id, $6, $3, $1, $2, 'pending', n.trigger_type, n.triggered_by, n.reason, n.max_attempts,
-        $25, $25
-    -- Only a new alert asks for a run: its repeats, until somebody resolves it, must not train for ever.
-    FROM alert CROSS JOIN jsonb_to_recordset($30::text::jsonb) AS n (
-        id uuid, trigger_type text, triggered_by text, reason text, max_attempts integer)
-    WHERE alert.occurrences = 1
-    ON CONFLICT (machine_id, model_type) WHERE training_status IN ('pending', 'running') DO UPDATE
-    SET id = r.id
-    RETURNING r.*
 )
 SELECT (SELECT same FROM old) AS same,
     (SELECT true FROM ins) AS inserted,
     (SELECT row_to_json(alert)::text FROM alert) AS alert,
-    (SELECT row_to_json(run)::text FROM run) AS run
+    NULL AS recovered,
+    coalesce((SELECT row_to_json(run)::text FROM run), (
+        SELECT row_to_json(r)::text FROM act JOIN {schema}.model_training_history r
+            ON r.id = (act.action ->> 'run_id')::uuid
+    )) AS run
 
 -- name: update_state
 -- $1 model_id, $2 model_version, $3 machine_id, $4 version that was read (0 = none), $5 state, $6 now
@@ -290,11 +332,16 @@ LEFT JOIN {schema}.model_training_history r
     AND r.training_status IN ('pending', 'running')
 ORDER BY slot.machine_id, slot.model_type
 
+-- name: is_champion
+coalesce((m.model_id, m.model_version) = (
+    SELECT c.model_id, c.model_version FROM {schema}.model_champions c
+    WHERE c.machine_id = m.machine_id AND c.model_type = m.model_type ORDER BY c.number DESC LIMIT 1), false)
+
 -- name: list_versions
 -- $1 machine_id, $2 model_type, $3 limit: the versions of a slot, newest first, each with its newest evaluation and
 -- the rows that it was trained on
 SELECT m.model_id AS deployed_id, m.model_version AS deployed_version, m.version_label, m.first_seen_at, {point},
-    trained.sample_count AS training_samples
+    trained.sample_count AS training_samples, {is_champion} AS is_champion
 FROM {schema}.models m
 LEFT JOIN LATERAL (
     SELECT p.* FROM {schema}.model_performance_metrics p
@@ -312,10 +359,10 @@ ORDER BY m.model_version DESC, m.model_id
 LIMIT $3
 
 -- name: fetch_newest_version
--- $1 model_id, $2 machine_id: the newest version of a model known on that machine, else on any
+-- $1 model_id, $2 machine_id: the champion of that machine, else the newest version known on it, else on any
 SELECT m.model_version FROM {schema}.models m
 WHERE m.model_id = $1
-ORDER BY m.machine_id = $2 DESC, m.model_version DESC
+ORDER BY m.machine_id = $2 DESC, m.machine_id = $2 AND {is_champion} DESC, m.model_version DESC
 LIMIT 1
 
 -- name: list_machine_names

@@ -131,6 +131,7 @@ def sql(
     owner: str | None = None,
     writer: str | None = None,
     reader: str | None = None,
+    pruner: str | None = None,
 ) -> str:
     """The same as a script for a DBA: the migrations after *since* and the rights of the roles named.
 
@@ -138,9 +139,9 @@ def sql(
     ----------
     since : int
         The newest version that the schema has already; 0 = a new installation.
-    owner, writer, reader : str or None
+    owner, writer, reader, pruner : str or None
         Existing roles. The owner gets the tables (and makes later ones), the writer runs the library, the
-        reader sees the boards.
+        reader sees the boards, the pruner deletes: ``prune``, ``forget_machine``, ``forget_model``.
     """
     quoted = quote_schema(schema)
     parts = ["BEGIN;"]
@@ -156,7 +157,9 @@ def sql(
     for migration in load_migrations():
         if migration.version > since:
             parts += [migration.render(schema).strip(), _ledger_row(migration, quoted)]
-    parts += _grants(quoted, owner, writer, reader)
+    of_owner = f" FOR ROLE {_quote_role(owner)}" if owner else ""
+    roles = {"writer": writer, "reader": reader, "pruner": pruner}
+    parts += [grants for role, name in roles.items() if name for grants in _grants(quoted, of_owner, role, name)]
     return "\n\n".join([*parts, "COMMIT;"]) + "\n"
 
 
@@ -277,20 +280,26 @@ def _ledger_row(migration: Migration, quoted: str) -> str:
     )
 
 
-def _grants(quoted: str, owner: str | None, writer: str | None, reader: str | None) -> list[str]:
-    of_owner = f" FOR ROLE {_quote_role(owner)}" if owner else ""
-    grants = []
-    for name, rights in ((writer, "SELECT, INSERT, UPDATE"), (reader, "SELECT")):
-        if name:
-            role = _quote_role(name)
-            grants.append(
-                f"GRANT USAGE ON SCHEMA {quoted} TO {role};\n"
-                f"GRANT {rights} ON ALL TABLES IN SCHEMA {quoted} TO {role};\n"
-                f"ALTER DEFAULT PRIVILEGES{of_owner} IN SCHEMA {quoted} GRANT {rights} ON TABLES TO {role};"
-            )
-    if writer:
-        grants.append(f"REVOKE INSERT, UPDATE ON {quoted}.schema_migrations FROM {_quote_role(writer)};")
-    return grants
+_RIGHTS = {"writer": "SELECT, INSERT, UPDATE", "reader": "SELECT", "pruner": "SELECT, DELETE"}
+
+# The log of alerts is written by a trigger, with the owner's rights, so that nobody can forge it.
+_READ_ONLY = {
+    "writer": {"schema_migrations": "INSERT, UPDATE", "model_alert_events": "INSERT, UPDATE"},
+    "pruner": {"schema_migrations": "DELETE"},
+}
+
+
+def _grants(quoted: str, of_owner: str, kind: str, name: str) -> list[str]:
+    role, rights = _quote_role(name), _RIGHTS[kind]
+    return [
+        f"GRANT USAGE ON SCHEMA {quoted} TO {role};\n"
+        f"GRANT {rights} ON ALL TABLES IN SCHEMA {quoted} TO {role};\n"
+        f"ALTER DEFAULT PRIVILEGES{of_owner} IN SCHEMA {quoted} GRANT {rights} ON TABLES TO {role};",
+        *(
+            f"REVOKE {too_much} ON {quoted}.{table} FROM {role};"
+            for table, too_much in _READ_ONLY.get(kind, {}).items()
+        ),
+    ]
 
 
 def _quote_role(role: str) -> str:

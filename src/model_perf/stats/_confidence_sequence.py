@@ -193,8 +193,8 @@ def _rho_squared(planned_n: int, alpha: float, alternative: Alternative) -> floa
 
     size = check.as_int(planned_n, "planned_n", low=1)
     tail = alpha if alternative == "two-sided" else 2.0 * alpha
-    # One-sided, the same with 2 alpha; a level above 1 has no sequence to optimise.
-    tail = min(tail, 0.999)
+    # One-sided, the same with 2 alpha; a level above 1 has no sequence to optimise, and the square of a tiny one is 0.
+    tail = min(max(tail, 1e-150), 0.999)
     return float(-lambertw(-tail * tail / math.e, -1).real - 1.0) / size
 
 

@@ -14,6 +14,8 @@ from model_perf import (
     ABTest,
     ABTestResult,
     Alert,
+    AlertEvent,
+    AutomationSwitch,
     ColumnCheck,
     ColumnDrift,
     DataDriftReport,
@@ -229,6 +231,8 @@ def retraining(trigger: RetrainingTrigger) -> schemas.ModelPerfRetraining:
         "training_job_id": trigger.run.id,
         "training_status": trigger.run.training_status,
         "estimated_completion": trigger.estimated_completion,
+        "workers_seen_at": trigger.workers_seen_at,
+        "notice": trigger.notice,
     }
 
 
@@ -375,8 +379,37 @@ def alert(row: Alert, names: Names) -> schemas.ModelPerfAlert:
         "resolution_notes": row.resolution_notes,
         "acknowledged_at": row.acknowledged_at,
         "acknowledged_by": row.acknowledged_by,
+        "acknowledgement_notes": row.acknowledgement_notes,
         "snoozed_until": row.snoozed_until,
+        "snoozed_at": row.snoozed_at,
+        "snoozed_by": row.snoozed_by,
+        "snooze_notes": row.snooze_notes,
         "auto_action_taken": row.auto_action_taken,
+        "auto_action_reason": None if (reason := row.auto_action.get("reason")) is None else str(reason),
+    }
+
+
+def alert_event(row: AlertEvent) -> schemas.ModelPerfAlertEvent:
+    return {
+        "id": row.id,
+        "alert_id": row.alert_id,
+        "event": row.event,
+        "occurred_at": row.occurred_at,
+        "severity": row.severity,
+        "actor": row.actor,
+        "notes": row.notes,
+        "details": dict(row.details),
+    }
+
+
+def automation(switch: AutomationSwitch | None, model_type: str, machine_id: UUID) -> schemas.ModelPerfAutomation:
+    return {
+        "model_type": model_type,
+        "machine_id": machine_id,
+        "is_enabled": switch is None or switch.is_enabled,
+        "reason": None if switch is None else switch.reason,
+        "changed_by": None if switch is None else switch.changed_by,
+        "changed_at": None if switch is None else switch.changed_at,
     }
 
 

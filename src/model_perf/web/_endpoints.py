@@ -25,6 +25,8 @@ from model_perf.web import _answers as answers
 from model_perf.web import _parameters as given
 
 HEADERS = {"cache-control": "no-store"}
+NOT_KNOWN = "not known"
+"""Who did it, where neither the host nor the request says so."""
 
 
 class Endpoints:
@@ -197,6 +199,7 @@ class Endpoints:
         machine_id: given.FilterMachineId = None,
         model_type: given.FilterModelType = None,
         severity: given.FilterSeverity = None,
+        include_snoozed: given.IncludeSnoozed = True,
         limit: given.Limit = 100,
         cursor: given.Cursor = None,
         *,
@@ -204,14 +207,39 @@ class Endpoints:
     ) -> Response:
         """The open alerts, worst and newest first."""
         page = await self._tracker.alerts.list_active(
-            machine_id=machine_id, model_type=model_type, severity=severity, limit=limit, cursor=cursor
+            machine_id=machine_id,
+            model_type=model_type,
+            severity=severity,
+            include_snoozed=include_snoozed,
+            limit=limit,
+            cursor=cursor,
         )
         names = await self._tracker.machine_names(alert.machine_id for alert in page.items)
         return _page([answers.alert(alert, names) for alert in page.items], page, request)
 
-    async def model_perf_acknowledge_alert(self, alert_id: given.PathId, by: given.By) -> Response:
+    async def model_perf_acknowledge_alert(
+        self, alert_id: given.PathId, by: given.By, notes: given.Notes = None
+    ) -> Response:
         """Say that somebody looks after an alert."""
-        return await self._alert(await self._tracker.alerts.acknowledge(alert_id, by=by or "not known"))
+        return await self._alert(await self._tracker.acknowledge_alert(alert_id, by=by or NOT_KNOWN, notes=notes))
+
+    async def model_perf_snooze_alert(
+        self,
+        alert_id: given.PathId,
+        by: given.By,
+        hours: given.SnoozeHours = None,
+        until: given.SnoozeUntil = None,
+        notes: given.Notes = None,
+    ) -> Response:
+        """Put an alert aside for a while; one that becomes worse comes back at once."""
+        if until is None and hours is None:
+            hours = 24.0
+        alert = await self._tracker.snooze_alert(alert_id, by=by or NOT_KNOWN, until=until, hours=hours, notes=notes)
+        return await self._alert(alert)
+
+    async def model_perf_list_alert_events(self, alert_id: given.PathId) -> Response:
+        """What happened to an alert, oldest first."""
+        return _json([answers.alert_event(each) for each in await self._tracker.alerts.list_events(alert_id)])
 
     async def model_perf_resolve_alert(
         self, alert_id: given.PathId, by: given.By, resolution: given.Resolution = "manual", notes: given.Notes = None
@@ -219,6 +247,25 @@ class Endpoints:
         """Close an alert; one of degraded performance starts its model's charts again from zero."""
         alert = await self._tracker.resolve_alert(alert_id, resolution=resolution, by=by, notes=notes)
         return await self._alert(alert)
+
+    async def model_perf_get_automation(self, model_type: given.ModelType, machine_id: given.MachineId) -> Response:
+        """Whether the policy may act by itself for a machine and model type."""
+        switch = await self._tracker.automation(model_type, machine_id)
+        return _json(answers.automation(switch, model_type, machine_id))
+
+    async def model_perf_set_automation(
+        self,
+        model_type: given.ModelType,
+        machine_id: given.MachineId,
+        enabled: given.Enabled,
+        by: given.By,
+        reason: given.Reason = None,
+    ) -> Response:
+        """Let the policy act by itself for a machine and model type, or stop it."""
+        switch = await self._tracker.set_automation(
+            model_type, machine_id, enabled=enabled, by=by or NOT_KNOWN, reason=reason
+        )
+        return _json(answers.automation(switch, model_type, machine_id))
 
     async def model_perf_get_summary(self, model_type: given.ModelType, machine_id: given.MachineId) -> Response:
         """Which model a machine has, and its versions."""

@@ -62,8 +62,17 @@ def _routes(to: Endpoints) -> list[_Route]:
             *(schemas.ModelPerfAlert, (404, 409)),
         ),
         _Route(
+            *("POST", "/alerts/{alert_id}/snooze", to.model_perf_snooze_alert), *(schemas.ModelPerfAlert, (404, 409))
+        ),
+        _Route(
             *("POST", "/alerts/{alert_id}/resolve", to.model_perf_resolve_alert), *(schemas.ModelPerfAlert, (404, 409))
         ),
+        _Route(
+            *("GET", "/alerts/{alert_id}/events", to.model_perf_list_alert_events),
+            *(list[schemas.ModelPerfAlertEvent], (404,)),
+        ),
+        _Route("GET", "/automation", to.model_perf_get_automation, schemas.ModelPerfAutomation),
+        _Route("POST", "/automation/set", to.model_perf_set_automation, schemas.ModelPerfAutomation),
         _Route("GET", "/summary", to.model_perf_get_summary, schemas.ModelPerfSummary),
         _Route("GET", "/fleet", to.model_perf_list_fleet, list[schemas.ModelPerfFleetRow]),
         _Route("GET", "/health", to.model_perf_get_health, schemas.ModelPerfHealth),

@@ -15,6 +15,7 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 from model_perf.records import (
     ABTestStatus,
+    AlertEventName,
     Decision,
     Resolution,
     Severity,
@@ -232,6 +233,8 @@ class ModelPerfRetraining(TypedDict):
     training_job_id: UUID
     training_status: TrainingStatus
     estimated_completion: Annotated[datetime | None, Field(description="By past durations; null = unknown.")]
+    workers_seen_at: Annotated[datetime | None, Field(description="When a worker for it was seen; null = never.")]
+    notice: Annotated[str | None, Field(description="That no worker is there to take the run up; null = one is.")]
 
 
 class ModelPerfTrainingRun(TypedDict):
@@ -384,8 +387,37 @@ class ModelPerfAlert(TypedDict):
     resolution_notes: str | None
     acknowledged_at: datetime | None
     acknowledged_by: str | None
+    acknowledgement_notes: str | None
     snoozed_until: datetime | None
+    snoozed_at: datetime | None
+    snoozed_by: str | None
+    snooze_notes: str | None
     auto_action_taken: bool
+    auto_action_reason: Annotated[str | None, Field(description="What the policy did by itself, or why it did not.")]
+
+
+class ModelPerfAlertEvent(TypedDict):
+    """One thing that happened to an alert."""
+
+    id: int
+    alert_id: UUID
+    event: AlertEventName
+    occurred_at: datetime
+    severity: Annotated[Severity, Field(description="After it.")]
+    actor: Annotated[str | None, Field(description="Who did it; null for the library.")]
+    notes: str | None
+    details: dict[str, object]
+
+
+class ModelPerfAutomation(TypedDict):
+    """Whether the policy may act by itself for a machine and model type."""
+
+    model_type: str
+    machine_id: UUID
+    is_enabled: bool
+    reason: str | None
+    changed_by: str | None
+    changed_at: Annotated[datetime | None, Field(description="Null where nobody ever touched the switch.")]
 
 
 class ModelPerfVersion(TypedDict):

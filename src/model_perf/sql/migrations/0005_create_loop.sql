@@ -122,7 +122,7 @@ BEGIN
         UNION ALL
         SELECT 'snoozed', NEW.snoozed_at, NEW.snoozed_by, NEW.snooze_notes,
             jsonb_build_object('until', NEW.snoozed_until), false
-        WHERE NEW.snoozed_at IS NOT NULL
+        WHERE NEW.snoozed_at IS NOT NULL AND NEW.snoozed_until IS NOT NULL
             AND (is_new OR (OLD.snoozed_at, OLD.snoozed_until) IS DISTINCT FROM (NEW.snoozed_at, NEW.snoozed_until))
         UNION ALL
         SELECT 'acted', NEW.last_seen_at, NULL, NEW.auto_action ->> 'reason', NEW.auto_action, false
@@ -173,3 +173,102 @@ COMMENT ON TABLE {schema}.model_notification_channels IS
     'What all processes share of a channel: its rate limit, and until when its receiver asked to be left alone';
 COMMENT ON COLUMN {schema}.model_notification_channels.spent_until IS
     'When all that was sent is paid off, at the rate of the limit; the limit is a burst before it';
+
+CREATE INDEX model_alerts_newest ON {schema}.model_alerts (alert_timestamp, id);
+
+CREATE OR REPLACE VIEW {schema}.v_unresolved_model_alerts AS
+SELECT a.id, a.alert_type, a.severity, a.model_type, a.machine_id, names.machine_name,
+       a.model_id, a.model_version, a.alert_message, a.alert_timestamp, a.last_seen_at, a.occurrences,
+       a.alert_details, a.current_metric_value, a.threshold_value, a.baseline_metric_value,
+       a.acknowledged_at, a.acknowledged_by, a.snoozed_until, a.auto_action_taken,
+       (EXTRACT(EPOCH FROM now() - a.alert_timestamp) / 3600)::float8 AS age_hours,
+       a.acknowledgement_notes, a.snoozed_at, a.snoozed_by, a.snooze_notes,
+       coalesce(a.snoozed_until > now(), false) AS is_snoozed, a.auto_action
+FROM {schema}.model_alerts a
+LEFT JOIN LATERAL (
+    SELECT max(m.machine_name) AS machine_name FROM {schema}.models m WHERE m.machine_id = a.machine_id
+) names ON true
+WHERE NOT a.is_resolved
+ORDER BY a.severity_rank DESC, a.alert_timestamp DESC, a.id DESC;
+
+-- A failed run is told of once: whoever marks it opens the alert, or counts one more occurrence of it.
+ALTER TABLE {schema}.model_training_history ADD COLUMN failure_told_at timestamptz;
+COMMENT ON COLUMN {schema}.model_training_history.failure_told_at IS 'When the failure was counted in an alert';
+CREATE INDEX model_training_history_untold ON {schema}.model_training_history (machine_id, model_type, id)
+    WHERE training_status = 'failed' AND failure_told_at IS NULL;
+
+-- Whether a run that the policy wishes for may be opened, and why not. With the owner's rights: a writer whose rights
+-- were granted table by table before there was a switch goes on writing alerts, and the switch holds for it.
+CREATE FUNCTION {schema}.model_automation_decide(for_machine uuid, for_type text, moment timestamptz, wish jsonb)
+RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $model_perf$
+    WITH slot AS (
+        SELECT (SELECT 'switched off by ' || coalesce(s.changed_by, 'somebody') || coalesce(': ' || s.reason, '')
+                FROM {schema}.model_automation s
+                WHERE s.machine_id = for_machine AND s.model_type = for_type AND NOT s.is_enabled) AS switched_off,
+            (SELECT r.id FROM {schema}.model_training_history r
+             WHERE r.machine_id = for_machine AND r.model_type = for_type
+                AND r.training_status IN ('pending', 'running')) AS open_run,
+            (SELECT r.created_at + make_interval(secs => (wish ->> 'cooldown_s')::float8)
+             FROM {schema}.model_training_history r
+             WHERE r.machine_id = for_machine AND r.model_type = for_type AND r.training_status <> 'cancelled'
+             ORDER BY r.created_at DESC LIMIT 1) AS cooled_at,
+            -- One more is allowed a day after the run that used up the cap.
+            (SELECT r.created_at + interval '1 day' FROM {schema}.model_training_history r
+             WHERE r.machine_id = for_machine AND r.model_type = for_type AND r.training_status <> 'cancelled'
+                AND r.triggered_by = 'policy' AND wish ? 'max_per_day'
+             ORDER BY r.created_at DESC OFFSET coalesce((wish ->> 'max_per_day')::integer - 1, 0) LIMIT 1) AS capped_until
+    ), decided AS (
+        SELECT CASE
+                WHEN switched_off IS NOT NULL THEN 'switched_off'
+                WHEN open_run IS NOT NULL OR greatest(cooled_at, capped_until) > moment THEN 'skipped'
+                WHEN (wish ->> 'dry_run')::boolean THEN 'dry_run'
+                ELSE 'requested'
+            END AS outcome,
+            CASE WHEN open_run IS NULL AND switched_off IS NULL AND greatest(cooled_at, capped_until) > moment
+                THEN greatest(cooled_at, capped_until) AT TIME ZONE 'UTC' END AS retry_at,
+            slot.*
+        FROM slot
+    )
+    SELECT jsonb_strip_nulls(jsonb_build_object(
+        'action', 'retrain',
+        'outcome', d.outcome,
+        'reason', CASE
+            WHEN d.outcome = 'switched_off' THEN d.switched_off
+            WHEN d.open_run IS NOT NULL THEN 'skipped: a run is open already'
+            WHEN d.retry_at IS NOT NULL THEN
+                CASE WHEN d.capped_until > moment
+                    THEN 'skipped: daily cap of ' || (wish ->> 'max_per_day') || ' reached, until '
+                    ELSE 'skipped: cooldown until '
+                END || to_char(d.retry_at, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+            WHEN d.outcome = 'dry_run' THEN 'dry run: a training run would have been opened'
+            ELSE 'requested'
+        END,
+        'run_id', CASE d.outcome WHEN 'requested' THEN wish ->> 'id' WHEN 'skipped' THEN d.open_run::text END,
+        'retry_at', to_char(d.retry_at, 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+        'start_ab_test', wish -> 'start_ab_test'))
+    FROM decided d
+$model_perf$;
+GRANT EXECUTE ON FUNCTION {schema}.model_automation_decide TO PUBLIC;
+COMMENT ON FUNCTION {schema}.model_automation_decide IS
+    'What becomes of a training run that the policy wishes for in a slot: the auto_action of its alert';
+
+CREATE INDEX model_ab_tests_of_run ON {schema}.model_ab_tests (training_run_id) WHERE training_run_id IS NOT NULL;
+-- Who may execute a trigger function may hang it on a table of his own, and with it write what he likes into the log.
+REVOKE EXECUTE ON FUNCTION {schema}.model_alerts_log() FROM PUBLIC;
+
+-- The default privileges of an earlier script have given the writer the rights that it has on the other tables.
+DO $model_perf$
+DECLARE
+    grantee text;
+BEGIN
+    FOR grantee IN
+        SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END
+        FROM pg_catalog.pg_type t
+        JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+        CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) a
+        WHERE t.oid = pg_typeof(NULL::{schema}.model_alert_events)
+            AND a.grantee <> c.relowner AND a.privilege_type IN ('INSERT', 'UPDATE')
+    LOOP
+        EXECUTE 'REVOKE INSERT, UPDATE ON ' || $q${schema}.model_alert_events FROM $q$ || grantee;
+    END LOOP;
+END $model_perf$;

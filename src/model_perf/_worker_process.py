@@ -1,0 +1,78 @@
+"""A process that is a worker and nothing else: the host's trainers are loaded, signals end it in good order."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import inspect
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+from model_perf import InvalidInputError, ModelPerformanceTracker, Worker
+
+STUCK_EVERY_S = 1.0
+"""How often it is looked whether any slot is left."""
+
+
+async def run(tracker: ModelPerformanceTracker, args: argparse.Namespace) -> int:
+    """Work until a signal, or with ``--once`` until nothing is due; 1 if trainers that hang have taken every slot."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    await _register(tracker, args.trainers)
+    worker = tracker.worker(
+        concurrency=args.concurrency,
+        lease_s=args.lease,
+        poll_s=args.poll,
+        timeout_s=args.timeout,
+        grace_s=args.grace,
+        name=args.name,
+    )
+    _stop_at_signals(worker)
+    async with worker:
+        ending = asyncio.ensure_future(worker.drain() if args.once else worker.wait_stopped())
+        while not ending.done() and worker.n_stuck < args.concurrency:
+            await asyncio.wait({ending}, timeout=STUCK_EVERY_S)
+        has_slots = worker.n_stuck < args.concurrency
+        ending.cancel()
+    if not has_slots:
+        print("model-perf: every slot is held by a trainer that hangs; start the worker again", file=sys.stderr)
+    return 0 if has_slots else 1
+
+
+async def _register(tracker: ModelPerformanceTracker, path: str) -> None:
+    function = load(path)
+    answer = function(tracker)
+    if inspect.isawaitable(answer):
+        await answer
+
+
+def load(path: str) -> Callable[[ModelPerformanceTracker], object]:
+    """The function that ``module:function`` names; modules are looked for in the working directory too."""
+    name, _, attribute = path.partition(":")
+    if not (name and attribute):
+        raise InvalidInputError("trainers", f"{path!r} is not module:function, as in my_models.training:register")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    module = importlib.import_module(name)
+    function: object = getattr(module, attribute, None)
+    if not callable(function):
+        raise InvalidInputError("trainers", f"module {name!r} has no function {attribute!r}")
+    return function
+
+
+def _stop_at_signals(worker: Worker) -> None:
+    """The first one ends it in good order, the second as signals do by themselves."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        worker.stop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError):  # Windows, where Ctrl-C ends asyncio.run by itself
+            loop.add_signal_handler(number, stop)

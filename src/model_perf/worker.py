@@ -1,0 +1,253 @@
+"""The worker: takes training runs that are due and lets the registered trainers carry them out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypedDict
+from uuid import uuid4
+
+from model_perf import _validation as check
+from model_perf._attempt import TO_END_S, Attempt, Limits
+from model_perf.errors import InvalidInputError, ModelPerfError, StorageError
+from model_perf.records import TrainingRun
+
+if TYPE_CHECKING:
+    from model_perf._trainers import Trainers
+    from model_perf.tracker import ModelPerformanceTracker
+
+log = logging.getLogger("model_perf.worker")
+
+UPKEEP_EVERY_S = 10.0
+"""How often a worker notes that it lives, and fails runs that nobody reports on any more."""
+LONGEST_PAUSE_S = 30.0
+"""Between two polls, while the database does not answer."""
+
+
+class WorkerOptions(TypedDict, total=False):
+    """What `ModelPerformanceTracker.worker` takes.
+
+    Attributes
+    ----------
+    concurrency : int
+        Runs at a time; default 1.
+    lease_s : float
+        How long a worker that has died keeps its run; default 30. A heartbeat is sent every third of it.
+    poll_s : float
+        Between two looks for runs that are due; default 1. One cheap statement each.
+    timeout_s : float or None
+        Longest time for an attempt; default six hours. A trainer in a thread cannot be ended by force: its run is given
+        to another attempt, and its slot stays taken until it ends.
+    grace_s : float
+        What trainers have to finish when the worker ends; default 20. Then their runs are handed back.
+    backoff_s, max_backoff_s : float
+        Pause after the first failed attempt, default 10, doubled with each one up to the longest, default 600.
+    name : str
+        Default: host, process, and a random part.
+    """
+
+    concurrency: int
+    lease_s: float
+    poll_s: float
+    timeout_s: float | None
+    grace_s: float
+    backoff_s: float
+    max_backoff_s: float
+    name: str | None
+
+
+class Worker:
+    """Claims runs of the model types that have a trainer, `concurrency` at a time; ``async with tracker.worker()``.
+
+    It runs beside the body of the ``async with`` on the same event loop. At its end it claims nothing more, waits
+    ``grace_s`` for the trainers at work, and hands back what is not done by then.
+
+    Heartbeats are sent by the event loop. A trainer that computes for long belongs into a plain function, which runs in
+    a thread; one that blocks the loop for longer than the lease loses its run as a dead worker does, and what it
+    reports later is refused if another attempt has begun.
+
+    Attributes
+    ----------
+    name : str
+        Who claims; unique to the process unless it was given.
+    """
+
+    def __init__(
+        self,
+        tracker: ModelPerformanceTracker,
+        trainers: Trainers,
+        *,
+        concurrency: int = 1,
+        lease_s: float = 30.0,
+        poll_s: float = 1.0,
+        timeout_s: float | None = 21_600.0,
+        grace_s: float = 20.0,
+        backoff_s: float = 10.0,
+        max_backoff_s: float = 600.0,
+        name: str | None = None,
+    ) -> None:
+        self.name = _own_name() if name is None else check.as_text(name, "name", max_length=200)
+        self._tracker, self._trainers = tracker, trainers
+        self._concurrency = check.as_int(concurrency, "concurrency", low=1, high=1000)
+        self._poll_s = check.as_float(poll_s, "poll_s", low=0.01, high=86_400.0)
+        self._grace_s = check.as_float(grace_s, "grace_s", low=0.0, high=86_400.0)
+        first = check.as_float(backoff_s, "backoff_s", low=0.0, high=86_400.0)
+        self._limits = Limits(
+            lease=timedelta(seconds=check.as_float(lease_s, "lease_s", low=0.1, high=86_400.0)),
+            timeout_s=None if timeout_s is None else check.as_float(timeout_s, "timeout_s", low=0.01),
+            first_backoff=timedelta(seconds=first),
+            longest_backoff=timedelta(seconds=check.as_float(max_backoff_s, "max_backoff_s", low=first, high=1e7)),
+        )
+        self._held: dict[asyncio.Task[None], Attempt] = {}
+        self._wake, self._stopping = asyncio.Event(), asyncio.Event()
+        self._draining: list[asyncio.Event] = []
+        self._polling: asyncio.Task[None] | None = None
+        self._next_upkeep = 0.0
+
+    @property
+    def running(self) -> tuple[TrainingRun, ...]:
+        """The runs in hand, as they were claimed."""
+        return tuple(attempt.run for attempt in self._held.values())
+
+    @property
+    def n_stuck(self) -> int:
+        """Slots that are held by trainers that go on although they were told to end."""
+        return sum(attempt.is_stuck for attempt in self._held.values())
+
+    def stop(self) -> None:
+        """Claim nothing more; the end of the ``async with`` waits for what is in hand."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def wait_stopped(self) -> None:
+        """Until somebody calls `stop`; for a process that is a worker and nothing else."""
+        await self._stopping.wait()
+
+    async def drain(self) -> None:
+        """Until nothing is due, and nothing in hand but what is stuck; for jobs that run now and then."""
+        done = asyncio.Event()
+        self._draining.append(done)
+        self._wake.set()
+        await done.wait()
+
+    async def __aenter__(self) -> Self:
+        if self._polling is not None:
+            raise InvalidInputError("worker", "was entered already; make another one")
+        if not self._trainers.by_type:
+            raise InvalidInputError("worker", "there is no trainer; register one, as in @tracker.trainer('baseline')")
+        try:
+            await self._tracker.workers.start(self.name, list(self._trainers.by_type))
+        except StorageError as error:
+            if not error.retry_safe:
+                raise
+            log.warning("worker %s: starts without the database: %s", self.name, error)
+        self._polling = asyncio.create_task(self._poll())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+        try:
+            await self._end_polling()
+            await self._finish_or_hand_back()
+        finally:
+            await self._cancel_all()
+        try:
+            await self._tracker.workers.stop(self.name)
+        except StorageError as late:
+            log.warning("worker %s: its end is not noted: %s", self.name, late)
+
+    async def _end_polling(self) -> None:
+        """A claim under way is waited for, as its answer would be lost; but not for ever."""
+        assert self._polling is not None
+        await asyncio.wait({self._polling}, timeout=max(self._grace_s, 1.0))
+
+    async def _finish_or_hand_back(self) -> None:
+        working = {task for task, attempt in self._held.items() if not attempt.is_stuck}
+        if working:
+            await asyncio.wait(working, timeout=self._grace_s)
+        for attempt in self._held.values():
+            attempt.give_up()
+        if self._held:
+            await asyncio.wait(set(self._held), timeout=TO_END_S)
+
+    async def _cancel_all(self) -> None:
+        """What does not end by itself, such as a report to a database that is away: its lease will run out."""
+        left = {task for task in (self._polling, *self._held) if task is not None and not task.done()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=1.0)
+
+    async def _poll(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            self._wake.clear()
+            asked = list(self._draining)  # before the look: what is opened after it is not seen by it
+            try:
+                claimed = await self._claim()
+            except Exception as error:  # whatever it is, a worker that stopped asking would be worse
+                failures += 1
+                log.warning("worker %s: no claim: %s", self.name, error, exc_info=not isinstance(error, ModelPerfError))
+                pause_s = min(self._poll_s * 2 ** min(failures, 20), LONGEST_PAUSE_S)
+                await self._pause(pause_s * random.uniform(0.5, 1.0))
+                continue
+            failures = 0
+            for run in claimed:
+                self._begin(run)
+            if len(self._held) <= self.n_stuck:
+                self._say_drained(asked)
+            await self._pause(self._poll_s)
+        self._say_drained(list(self._draining))
+
+    def _say_drained(self, asked: list[asyncio.Event]) -> None:
+        for done in asked:
+            done.set()
+            self._draining.remove(done)
+
+    async def _claim(self) -> list[TrainingRun]:
+        """One statement at most: none where all slots are taken and nothing is to be noted."""
+        now = asyncio.get_running_loop().time()
+        free, is_due = self._concurrency - len(self._held), now >= self._next_upkeep
+        if not (free or is_due):
+            return []
+        claimed = await self._tracker.training.claim_many(
+            self.name,
+            model_types=list(self._trainers.by_type),
+            limit=free,
+            lease=self._limits.lease,
+            upkeep=is_due,
+            held=[attempt.run.id for attempt in self._held.values() if not attempt.is_stuck],
+        )
+        if is_due:
+            self._next_upkeep = now + UPKEEP_EVERY_S
+        return claimed
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            return
+
+    def _begin(self, run: TrainingRun) -> None:
+        attempt = Attempt(self._tracker, run, self._trainers.by_type[run.model_type], self._limits)
+        task = asyncio.create_task(attempt.carry_out(), name=f"training run {run.id}")
+        self._held[task] = attempt
+        task.add_done_callback(self._finish)
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        attempt = self._held.pop(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("run %s: its end could not be reported; its lease runs out", attempt.run.id, exc_info=error)
+        self._wake.set()
+
+
+def _own_name() -> str:
+    """Of the host, the process, and something by which two workers of one process differ."""
+    return f"{socket.gethostname()[:100]}:{os.getpid()}:{uuid4().hex[:6]}"

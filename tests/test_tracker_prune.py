@@ -1,0 +1,197 @@
+"""`prune` on a real server: what goes, what stays, and that no later verdict is another."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+import asyncpg
+import numpy as np
+import pytest
+from tests.factories import START, Clock, make_evaluation, make_evaluations, make_ref
+from tests.faults.states import read_history, read_state
+from tests.lives import POLICY, count_all, live, on_day
+from tests.repos.contents import nothing_written
+from tests.writers import noisy_evaluation, record
+
+from model_perf import InvalidInputError, ModelPerformanceTracker, NaiveTimestampError, StorageError
+from model_perf._pruning import lasting
+from model_perf.drift import replay
+
+REF = make_ref()
+BEFORE = on_day(130)
+
+# What `live` did before day 130 and nothing needs: of 119 evaluations before the running test's start 31 are the
+# baseline's, and one is where the charts come from.
+GONE = {
+    "model_performance_metrics": 119 - 31 - 1,
+    "model_drift_reports": 2,  # of days 20 and 40; that of day 160 is new, that of the segment its newest
+    "model_alerts": 1,
+    "model_notifications": 2 + 1,  # those of the resolved alert; that of the alert of day 50, which stays open
+    "model_ab_batches": 1,
+    "model_ab_looks": 2,
+    "model_ab_tests": 1,
+    "model_training_history": 2,  # of days 10 and 20; that of day 30 is the newest that ended well
+    "model_workers": 2,
+}
+
+
+@pytest.fixture
+async def lived(timed: ModelPerformanceTracker, clock: Clock) -> ModelPerformanceTracker:
+    timed.policy = POLICY
+    await live(timed, clock)
+    return timed
+
+
+async def test_what_is_over_goes_and_what_is_needed_stays(lived: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """A dry run counts what the prune then deletes; a second prune finds nothing."""
+    before = await count_all(pool, lived.schema)
+    told = {"model_ab_moments": before["model_ab_moments"]}
+    told["model_alert_events"] = await pool.fetchval(
+        f"SELECT count(*) FROM {lived.schema}.model_alert_events v WHERE v.alert_id IN"
+        f" (SELECT a.id FROM {lived.schema}.model_alerts a WHERE a.is_resolved)"
+    )
+    assert told["model_alert_events"] >= 2  # opened, resolved
+    async with nothing_written(pool, lived.schema):
+        planned = await lived.prune(BEFORE, dry_run=True)
+    done = await lived.prune(BEFORE)
+    assert (planned.dry_run, done.dry_run) == (True, False)
+    expected = GONE | told
+    assert planned.deleted == done.deleted == expected
+    after = await count_all(pool, lived.schema)
+    assert {table: n for table in before if (n := before[table] - after[table])} == expected
+    assert done.n_deleted == sum(expected.values())
+    # Ten that the running test compares, the baseline, one before, and the one of version 2.
+    assert done.n_kept_evaluations == 10 + 31 + 1 + 1
+    assert (await lived.prune(BEFORE)).n_deleted == 0
+
+
+async def test_what_stays_is_what_somebody_waits_for(lived: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """Open alerts, the running test, open runs, the run in service, references, states and the newest reports stay."""
+    await lived.prune(on_day(199))
+    assert sorted(alert.alert_type for alert in await lived.active_alerts()) == ["own", "performance_degradation"]
+    events = await pool.fetch(f"SELECT event FROM {lived.schema}.model_alert_events WHERE event <> 'acted'")
+    assert [row["event"] for row in events] == ["opened", "opened"]
+    [test] = (await lived.ab_tests.list_tests()).items
+    assert test.test_status == "running"
+    assert (await lived.ab_test_results(test.id)).decision == "undecided"
+    statuses = [(run.training_status, run.model_type) for run in (await lived.training.list_runs()).items]
+    assert [status for status, _ in statuses] == ["pending", "completed", "completed"]
+    champion = await pool.fetchval(f"SELECT training_run_id FROM {lived.schema}.model_champions")
+    assert (await lived.training.fetch_run(champion)).training_status == "completed"
+    for segment in ("", "night"):
+        assert await lived.drift.fetch_newest_report(REF, segment=segment) is not None
+        assert (await lived.drift.fetch_reference(REF, segment=segment)).profile
+    newest = await lived.metrics.fetch_latest(REF)
+    assert newest is not None
+    assert newest.evaluation_date == on_day(200)
+    assert await pool.fetchval(f"SELECT array_agg(worker) FROM {lived.schema}.model_workers") == ["press alive"]
+
+
+async def test_the_run_behind_a_test_stays(lived: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """As long as the test is there that compares what came out of it."""
+    oldest = (await lived.training.list_runs()).items[-1]
+    assert oldest.created_at == on_day(10)
+    query = f"UPDATE {lived.schema}.model_ab_tests SET training_run_id = $1 WHERE test_status = $2"
+    await pool.execute(query, oldest.id, "running")
+    assert (await lived.prune(BEFORE)).deleted["model_training_history"] == GONE["model_training_history"] - 1
+    await pool.execute(query, None, "running")
+    assert (await lived.prune(BEFORE)).deleted["model_training_history"] == 1
+
+
+async def test_a_pending_notification_of_an_open_alert_stays(
+    lived: ModelPerformanceTracker, pool: asyncpg.Pool
+) -> None:
+    """What nobody has been told yet is told, however late."""
+    query = f"SELECT count(*) FROM {lived.schema}.model_notifications WHERE status = 'pending'"
+    pending = await pool.fetchval(query)
+    assert pending == 1
+    await lived.prune(on_day(200))
+    assert await pool.fetchval(query) == pending
+
+
+async def test_verdicts_after_a_prune_are_those_of_a_twin_that_kept_all(
+    pool: asyncpg.Pool, tracker: ModelPerformanceTracker, clock: Clock
+) -> None:
+    """Recorded, rebuilt or judged afterwards: each report equals the one where nothing was pruned."""
+    twin_schema = f"{tracker.schema}_twin"
+    pruned = ModelPerformanceTracker(pool, schema=tracker.schema, clock=clock)
+    whole = ModelPerformanceTracker(pool, schema=twin_schema, clock=clock)
+    try:
+        await whole.migrate()
+        rng = np.random.default_rng(11)
+        values = 10.0 * np.exp(rng.normal(0.0, 0.05, 300))
+        clock.now = on_day(300)
+        for each in (pruned, whole):
+            await each.record_many(make_evaluations(values, ref=REF))
+            await each.judge(REF)
+        assert (await pruned.prune(on_day(290))).deleted["model_performance_metrics"] > 240
+        for day, value in enumerate(10.0 * np.exp(rng.normal(0.15, 0.05, 40)), 300):
+            clock.now = on_day(day + 1)
+            if day in (310, 330):  # a state that was computed again is the same
+                await asyncio.gather(pruned.rebuild_state(REF), whole.rebuild_state(REF))
+            evaluation = make_evaluation(REF, day=day, metrics={"rmse": value})
+            if day % 2:
+                left, right = await record(pruned, evaluation), await record(whole, evaluation)
+                assert left.drift == right.drift
+                assert (left.alert is None) == (right.alert is None)
+            else:
+                for each in (pruned, whole):
+                    await each.record_many([evaluation])
+                assert await pruned.judge(REF) == await whole.judge(REF)
+        verdicts = {e.verdict for e in (await read_history(whole, REF))[300:]}
+        assert verdicts >= {"ok", "critical"}
+    finally:
+        await pool.execute(f"DROP SCHEMA {twin_schema} CASCADE")
+
+
+@pytest.mark.parametrize("batch", [1, 7, 100_000])
+async def test_any_batch_leaves_a_state_that_replays(timed: ModelPerformanceTracker, clock: Clock, batch: int) -> None:
+    """However small the transactions are, the stored state is what a replay of the rest gives."""
+    for day in range(80):
+        await record(timed, noisy_evaluation(REF, day))
+    clock.now = on_day(80)
+    report = await timed.prune(on_day(75), batch=batch)
+    assert report.deleted["model_performance_metrics"] > 30
+    _, stored = await read_state(timed, REF)
+    _, replayed = replay(await read_history(timed, REF), timed.policy)
+    assert lasting(stored, timed.policy) == lasting(replayed, timed.policy)
+
+
+@pytest.mark.parametrize(
+    ("before", "error"),
+    [
+        (START + timedelta(seconds=1), InvalidInputError),
+        (datetime(2020, 1, 1), NaiveTimestampError),  # noqa: DTZ001 - what is refused
+        ("2020-01-01", InvalidInputError),
+    ],
+)
+async def test_the_future_and_no_zone_are_refused(
+    timed: ModelPerformanceTracker, before: datetime, error: type[InvalidInputError]
+) -> None:
+    """By the tracker's clock, and by the argument's name."""
+    with pytest.raises(error) as refused:
+        await timed.prune(before)
+    assert refused.value.argument == "before"
+
+
+@pytest.mark.parametrize("batch", [0, -1, 100_001, 1.5])
+async def test_a_batch_is_at_least_one_row(timed: ModelPerformanceTracker, batch: int) -> None:
+    """And at most 100,000."""
+    with pytest.raises(InvalidInputError) as refused:
+        await timed.prune(START, batch=batch)
+    assert refused.value.argument == "batch"
+
+
+async def test_a_bound_tracker_does_not_prune(timed: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
+    """Its transactions are short ones of its own."""
+    async with pool.acquire() as connection, connection.transaction():
+        with pytest.raises(StorageError, match="bind"):
+            await timed.bind(connection).prune(START)
+
+
+async def test_an_empty_installation_has_nothing_to_prune(timed: ModelPerformanceTracker) -> None:
+    """Every table is named, with nothing."""
+    report = await timed.prune(START)
+    assert (set(report.deleted.values()), report.n_kept_evaluations) == ({0}, 0)
+    assert set(report.deleted) == {*GONE, "model_alert_events", "model_ab_moments"}

@@ -1,0 +1,100 @@
+"""`model-perf worker`, as an init system runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.trainings import PRESS, open_run, until, until_ended
+
+from model_perf import InvalidInputError, ModelPerformanceTracker
+from model_perf._worker_process import load
+
+ROOT = Path(__file__).parents[1]
+TRAINERS = "tests.hosts_training:register"
+
+
+@contextmanager
+def start(database: str, tracker: ModelPerformanceTracker, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The command; killed at the end if it is still there."""
+    command = [sys.executable, "-m", "model_perf", "worker", "--dsn", database, "--schema", tracker.schema]
+    given = arguments if "--trainers" in arguments else ("--trainers", TRAINERS, *arguments)
+    with subprocess.Popen([*command, *given], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_after_the_run(
+    tracker: ModelPerformanceTracker, database: str, number: signal.Signals
+) -> None:
+    """The run in hand is finished, nothing more is claimed, and the process ends with 0."""
+    run = await open_run(tracker)
+    with start(database, tracker, "--poll", "0.05", "--name", "one") as process:
+        await until(lambda: _is_running(tracker, run.id))
+        process.send_signal(number)
+        assert process.wait(20) == 0, process.communicate()[1]
+    stored = await tracker.training.fetch_run(run.id)
+    assert (stored.training_status, stored.worker) == ("completed", "one")
+
+
+async def _is_running(tracker: ModelPerformanceTracker, run_id: object) -> bool:
+    return (await tracker.training.fetch_run(str(run_id))).training_status != "pending"
+
+
+async def test_once_does_what_is_due(tracker: ModelPerformanceTracker, database: str) -> None:
+    """And ends; trainers may be registered by a coroutine."""
+    run = await open_run(tracker)
+    done = start(database, tracker, "--once", "--trainers", "tests.hosts_training:register_later")
+    with done as process:
+        assert process.wait(20) == 0, process.communicate()[1]
+    assert (await tracker.training.fetch_run(run.id)).training_status == "completed"
+
+
+async def test_a_worker_whose_slots_are_stuck_ends(tracker: ModelPerformanceTracker, database: str) -> None:
+    """With 1, so that whoever looks after it starts it again; the thread that hangs does not keep it."""
+    run = (await tracker.training.open_run(model_type="hanging", machine_id=PRESS, max_attempts=1))[0]
+    with start(database, tracker, "--timeout", "0.3", "--grace", "0") as process:
+        await until_ended(tracker, run)
+        assert process.wait(20) == 1
+        assert process.stderr is not None
+        assert "every slot is held by a trainer that hangs" in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("tests.hosts_training", "is not module:function"),
+        (":register", "is not module:function"),
+        ("tests.hosts_training:nobody", "has no function 'nobody'"),
+        ("tests.hosts_training:__name__", "has no function '__name__'"),
+    ],
+)
+def test_what_names_no_function_is_refused(path: str, text: str) -> None:
+    """By what is wrong with it."""
+    with pytest.raises(InvalidInputError, match=text):
+        load(path)
+
+
+async def test_a_module_that_is_not_there_is_1(tracker: ModelPerformanceTracker, database: str) -> None:
+    """With its name on stderr."""
+    with start(database, tracker, "--trainers", "no_such_module:register") as process:
+        assert process.wait(20) == 1
+        assert process.stderr is not None
+        assert "no_such_module" in process.stderr.read()
+
+
+def test_modules_are_found_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A console script has its own directory on the path, and not the one that it is called in."""
+    (tmp_path / "trainers_of_a_test.py").write_text("def register(tracker): ...\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in ("", os.getcwd())])
+    assert load("trainers_of_a_test:register").__module__ == "trainers_of_a_test"
