@@ -68,7 +68,7 @@ class Round:
     stop_after_s: float
     counts: Counter[str] = field(factory=Counter)
     errors: dict[str, str] = field(factory=dict)
-    storage_errors: list[ModelPerfError] = field(factory=list)
+    fatal: list[ModelPerfError] = field(factory=list)
     machines: dict[UUID, str] = field(factory=dict)
 
     async def run(self, max_age: timedelta) -> DeliveryReport:
@@ -77,8 +77,8 @@ class Round:
             for channel in self.channels:
                 if channel.name in due:
                     group.create_task(self._deliver_on(channel))
-        if self.storage_errors:
-            raise self.storage_errors[0]
+        if self.fatal:
+            raise self.fatal[0]
         counts = {each.name: self.counts[each.name] for each in fields(DeliveryReport) if each.name != "errors"}
         return DeliveryReport(**counts, errors=self.errors)
 
@@ -272,7 +272,7 @@ class _Turn:
         _LOG.error("channel %s: notification %s is given up: %s", self.channel.name, held.id, text)
 
     def _give_up(self, error: ModelPerfError) -> None:
-        self.of.storage_errors.append(error)
+        self.of.fatal.append(error)
         self.is_over = True
 
     async def _give_back(self) -> None:
