@@ -8,6 +8,7 @@ import logging
 import typing
 
 from model_perf import drift
+from model_perf._notifications import Notification
 from model_perf.directory import HostDirectory
 from model_perf.drift import DriftReport, MetricCheck
 from model_perf.errors import (
@@ -41,6 +42,7 @@ from model_perf.results import (
     ABTestResult,
     ChecksReport,
     CheckStep,
+    DeliveryReport,
     ImportReport,
     Promotion,
     RecordedEvaluation,
@@ -100,6 +102,7 @@ __all__ = [
     "ConflictError",
     "DataDriftReport",
     "DatasetProfile",
+    "DeliveryReport",
     "DesignOptions",
     "Diagnosis",
     "DriftReport",
@@ -122,6 +125,7 @@ __all__ = [
     "MonitoringPolicy",
     "NaiveTimestampError",
     "NotFoundError",
+    "Notification",
     "Observer",
     "Page",
     "Point",

@@ -23,6 +23,7 @@ from model_perf._facade.ab_tests import ABTestCalls
 from model_perf._facade.alerts import AlertCalls
 from model_perf._facade.champions import ChampionCalls
 from model_perf._facade.data_drift import DataDriftCalls
+from model_perf._facade.notifications import NotificationCalls, as_channels
 from model_perf._facade.operations import OperationsCalls
 from model_perf._facade.shared import THREAD_POINTS
 from model_perf._facade.training import TrainingCalls
@@ -61,6 +62,7 @@ from model_perf.repos import (
     DriftRepo,
     FleetEntry,
     MetricsRepo,
+    NotificationRepo,
     Page,
     RecordedBatch,
     TrainingRepo,
@@ -81,6 +83,7 @@ from model_perf.sql.migrate import check as check_schema
 
 if TYPE_CHECKING:
     from model_perf._experiments import Observations
+    from model_perf.notify import Channel
 
 
 class TrackerOptions(TypedDict, total=False):
@@ -91,9 +94,12 @@ class TrackerOptions(TypedDict, total=False):
     clock: Callable[[], datetime]
     acquire_timeout_s: float
     directory: HostDirectory | None
+    channels: Sequence[Channel]
 
 
-class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, TrainingCalls, ChampionCalls, OperationsCalls):
+class ModelPerformanceTracker(
+    DataDriftCalls, AlertCalls, NotificationCalls, ABTestCalls, TrainingCalls, ChampionCalls, OperationsCalls
+):
     """Records how deployed models perform, judges it, and keeps everything in one PostgreSQL schema.
 
     Parameters
@@ -110,6 +116,8 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, TrainingC
         Longest wait for a connection of the pool.
     directory : HostDirectory, optional
         What only the host knows: names of machines, versions in service, expected samples.
+    channels : sequence of Channel, optional
+        Who is told of alerts by `deliver_notifications`; see `model_perf.notify`.
 
     Attributes
     ----------
@@ -118,6 +126,7 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, TrainingC
     ab_tests : ABTestRepo
     alerts : AlertRepo
     drift : DriftRepo
+    notifications : NotificationRepo
     champions : ChampionRepo
     workers : WorkerRepo
     """
@@ -131,8 +140,10 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, TrainingC
         clock: Callable[[], datetime] = utc_now,
         acquire_timeout_s: float = 10.0,
         directory: HostDirectory | None = None,
+        channels: Sequence[Channel] = (),
     ) -> None:
         check.as_float(acquire_timeout_s, "acquire_timeout_s", low=0.001)
+        self._channels = as_channels(channels)
         self._on_close = AsyncExitStack()
         executor = Executor(pool, schema, acquire_timeout_s=acquire_timeout_s, clock=clock)
         self._set_up(executor, policy, Lookups(directory))
@@ -147,6 +158,7 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, TrainingC
         self.ab_tests = ABTestRepo(executor)
         self.alerts = AlertRepo(executor)
         self.drift = DriftRepo(executor)
+        self.notifications = NotificationRepo(executor)
         self.champions = ChampionRepo(executor)
         self.workers = WorkerRepo(executor)
         self._experiments: Observations | None = None
@@ -164,7 +176,7 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, TrainingC
         min_size, max_size : int
             Connections of the pool.
         **options
-            As for the constructor: schema, policy, clock, acquire_timeout_s, directory.
+            As for the constructor: schema, policy, clock, acquire_timeout_s, directory, channels.
         """
 
         async def open_tracker() -> ModelPerformanceTracker:
@@ -183,7 +195,7 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, TrainingC
         path : str, optional
             Absolute directory to keep the data in; None = a temporary one, deleted at the end.
         **options
-            As for the constructor: schema, policy, clock, acquire_timeout_s, directory.
+            As for the constructor: schema, policy, clock, acquire_timeout_s, directory, channels.
         """
 
         async def open_server() -> ModelPerformanceTracker:
@@ -239,6 +251,7 @@ class ModelPerformanceTracker(DataDriftCalls, AlertCalls, ABTestCalls, TrainingC
     def _on(self, executor: Executor) -> ModelPerformanceTracker:
         other = object.__new__(type(self))
         other._on_close = AsyncExitStack()
+        other._channels = self._channels
         # Inside a transaction the host is not asked: it could wait for what the transaction holds.
         other._set_up(executor, self.policy, Lookups(None))
         other._trainers, other._promotion_callbacks = self._trainers, self._promotion_callbacks

@@ -23,7 +23,7 @@ from model_perf.sql import add_filters, load_migrations, load_queries, quote_sch
 
 STEMS = (
     *("metrics", "training", "ab_tests", "alerts", "drift", "checks", "automation", "earlier", "operations"),
-    *("workers", "champions"),
+    *("workers", "champions", "notifications"),
 )
 NAMES = [(stem, name) for stem in STEMS for name in load_queries(stem, "model_perf")]
 REPOS = Path(model_perf.__file__).parent / "repos"
@@ -41,6 +41,7 @@ FILTERS = {
     ("ab_tests", "list_tests"): ("t__model_type", "t__machine_id"),
     ("checks", "list_retrained"): ("c__id",),
     ("alerts", "list_active"): ("a__machine_id", "a__model_type", "a__severity"),
+    ("notifications", "list_notifications"): ("n__status", "n__channel", "e__alert_id"),
     ("alerts", "list_awake"): ("a__machine_id", "a__model_type", "a__severity"),
     ("alerts", "list_alerts"): ("a__machine_id", "a__model_type", "a__alert_type"),
 }

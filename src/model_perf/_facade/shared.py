@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, cast
 
 from model_perf.directory import Lookups
 from model_perf.policy import MonitoringPolicy
-from model_perf.repos import ABTestRepo, AlertRepo, ChampionRepo, DriftRepo, MetricsRepo, TrainingRepo, WorkerRepo
+from model_perf.repos import (
+    ABTestRepo,
+    AlertRepo,
+    ChampionRepo,
+    DriftRepo,
+    MetricsRepo,
+    NotificationRepo,
+    TrainingRepo,
+    WorkerRepo,
+)
 from model_perf.repos._executor import Executor
 
 if TYPE_CHECKING:
@@ -25,6 +34,7 @@ class Shared:
     ab_tests: ABTestRepo
     alerts: AlertRepo
     drift: DriftRepo
+    notifications: NotificationRepo
     champions: ChampionRepo
     workers: WorkerRepo
     _executor: Executor

@@ -8,6 +8,7 @@ from model_perf.repos.alerts import AlertRepo
 from model_perf.repos.champions import ChampionRepo
 from model_perf.repos.drift import DriftRepo, StoredReport
 from model_perf.repos.metrics import MetricsRepo
+from model_perf.repos.notifications import NotificationRepo
 from model_perf.repos.training import TrainingRepo
 from model_perf.repos.workers import WorkerRepo
 
@@ -18,6 +19,7 @@ __all__ = [
     "DriftRepo",
     "FleetEntry",
     "MetricsRepo",
+    "NotificationRepo",
     "Page",
     "Point",
     "RecordedBatch",
