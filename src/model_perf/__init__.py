@@ -8,6 +8,7 @@ import logging
 import typing
 
 from model_perf import drift
+from model_perf._notifications import Notification
 from model_perf.directory import HostDirectory
 from model_perf.drift import DriftReport, MetricCheck
 from model_perf.errors import (
@@ -34,6 +35,7 @@ from model_perf.records import (
 from model_perf.repos import FleetEntry, Page, Point, RecordedBatch, SlotVersion
 from model_perf.results import (
     ABTestResult,
+    DeliveryReport,
     ImportReport,
     RecordedEvaluation,
     RejectedRow,
@@ -71,6 +73,7 @@ __all__ = [
     "ConflictError",
     "DataDriftReport",
     "DatasetProfile",
+    "DeliveryReport",
     "DesignOptions",
     "DriftReport",
     "Evaluation",
@@ -89,6 +92,7 @@ __all__ = [
     "MonitoringPolicy",
     "NaiveTimestampError",
     "NotFoundError",
+    "Notification",
     "Observer",
     "Page",
     "Point",

@@ -64,6 +64,33 @@ class StreamUpdate:
 
 
 @frozen(kw_only=True)
+class DeliveryReport:
+    """What one call of `deliver_notifications` did, in this process.
+
+    Attributes
+    ----------
+    n_routed : int
+        Notifications made of new events, one for each channel that takes them.
+    n_delivered, n_retried, n_dead : int
+        By what came of their attempt: told, to be tried again, given up.
+    n_dropped : int
+        Events that no channel takes or whose alert is snoozed, and notifications that have waited too long.
+    n_overtaken : int
+        Told, but so late that another process has taken them over and tells them again, under the same id.
+    errors : mapping of str to str
+        By channel, the newest failure.
+    """
+
+    n_routed: int = 0
+    n_delivered: int = 0
+    n_retried: int = 0
+    n_dead: int = 0
+    n_dropped: int = 0
+    n_overtaken: int = 0
+    errors: Mapping[str, str] = field(factory=dict)
+
+
+@frozen(kw_only=True)
 class RetrainingTrigger:
     """The open training run of a slot, and whether this call opened it.
 

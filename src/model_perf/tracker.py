@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from model_perf import _validation as check
 from model_perf._facade.ab_tests import ABTestCalls
 from model_perf._facade.data_drift import DataDriftCalls
+from model_perf._facade.notifications import NotificationCalls, as_channels
 from model_perf._facade.shared import THREAD_POINTS
 from model_perf._judging import (
     DATA_ALERT,
@@ -59,6 +60,7 @@ from model_perf.repos import (
     DriftRepo,
     FleetEntry,
     MetricsRepo,
+    NotificationRepo,
     Page,
     RecordedBatch,
     TrainingRepo,
@@ -79,6 +81,7 @@ from model_perf.sql.migrate import check as check_schema
 
 if TYPE_CHECKING:
     from model_perf._experiments import Observations
+    from model_perf.notify import Channel
 
 CHARTED = (PERFORMANCE_ALERT, DATA_ALERT)
 """Alerts behind which something adds up over time, which starts again from zero when they are resolved."""
@@ -92,9 +95,10 @@ class TrackerOptions(TypedDict, total=False):
     clock: Callable[[], datetime]
     acquire_timeout_s: float
     directory: HostDirectory | None
+    channels: Sequence[Channel]
 
 
-class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
+class ModelPerformanceTracker(DataDriftCalls, ABTestCalls, NotificationCalls):
     """Records how deployed models perform, judges it, and keeps everything in one PostgreSQL schema.
 
     Parameters
@@ -111,6 +115,8 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
         Longest wait for a connection of the pool.
     directory : HostDirectory, optional
         What only the host knows: names of machines, versions in service, expected samples.
+    channels : sequence of Channel, optional
+        Who is told of alerts by `deliver_notifications`; see `model_perf.notify`.
 
     Attributes
     ----------
@@ -119,6 +125,7 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
     ab_tests : ABTestRepo
     alerts : AlertRepo
     drift : DriftRepo
+    notifications : NotificationRepo
     """
 
     def __init__(
@@ -130,8 +137,10 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
         clock: Callable[[], datetime] = utc_now,
         acquire_timeout_s: float = 10.0,
         directory: HostDirectory | None = None,
+        channels: Sequence[Channel] = (),
     ) -> None:
         check.as_float(acquire_timeout_s, "acquire_timeout_s", low=0.001)
+        self._channels = as_channels(channels)
         self._on_close = AsyncExitStack()
         executor = Executor(pool, schema, acquire_timeout_s=acquire_timeout_s, clock=clock)
         self._set_up(executor, policy, Lookups(directory))
@@ -145,6 +154,7 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
         self.ab_tests = ABTestRepo(executor)
         self.alerts = AlertRepo(executor)
         self.drift = DriftRepo(executor)
+        self.notifications = NotificationRepo(executor)
         self._experiments: Observations | None = None
 
     @classmethod
@@ -160,7 +170,7 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
         min_size, max_size : int
             Connections of the pool.
         **options
-            As for the constructor: schema, policy, clock, acquire_timeout_s, directory.
+            As for the constructor: schema, policy, clock, acquire_timeout_s, directory, channels.
         """
 
         async def open_tracker() -> ModelPerformanceTracker:
@@ -179,7 +189,7 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
         path : str, optional
             Absolute directory to keep the data in; None = a temporary one, deleted at the end.
         **options
-            As for the constructor: schema, policy, clock, acquire_timeout_s, directory.
+            As for the constructor: schema, policy, clock, acquire_timeout_s, directory, channels.
         """
 
         async def open_server() -> ModelPerformanceTracker:
@@ -235,6 +245,7 @@ class ModelPerformanceTracker(DataDriftCalls, ABTestCalls):
     def _on(self, executor: Executor) -> ModelPerformanceTracker:
         other = object.__new__(type(self))
         other._on_close = AsyncExitStack()
+        other._channels = self._channels
         # Inside a transaction the host is not asked: it could wait for what the transaction holds.
         other._set_up(executor, self.policy, Lookups(None))
         return other

@@ -60,7 +60,14 @@ async def test_migrate_makes_the_tables_and_views(connection: asyncpg.Connection
         *("models", "model_performance_metrics", "model_drift_state", "model_training_history"),
         *("model_ab_tests", "model_alerts", "model_reference_profiles", "model_drift_reports", "schema_migrations"),
         *("model_ab_moments", "model_ab_batches", "model_ab_looks"),
-        *("model_alert_events", "model_notifications", "model_workers", "model_champions", "model_automation"),
+        *(
+            "model_alert_events",
+            "model_notifications",
+            "model_notification_channels",
+            "model_workers",
+            "model_champions",
+            "model_automation",
+        ),
         *("v_latest_model_performance", "v_active_ab_tests", "v_unresolved_model_alerts"),
     }
 

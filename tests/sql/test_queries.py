@@ -21,7 +21,7 @@ from model_perf.errors import InvalidInputError
 from model_perf.repos._bulk import _STAGED_AS_ARRAYS, _STAGED_AS_TABLE
 from model_perf.sql import add_filters, load_migrations, load_queries, quote_schema
 
-STEMS = ("metrics", "training", "ab_tests", "alerts", "drift", "earlier")
+STEMS = ("metrics", "training", "ab_tests", "alerts", "drift", "earlier", "notifications")
 NAMES = [(stem, name) for stem in STEMS for name in load_queries(stem, "model_perf")]
 REPOS = Path(model_perf.__file__).parent / "repos"
 USERS = {stem: [REPOS / f"{stem}.py"] for stem in STEMS} | {
@@ -37,6 +37,7 @@ FILTERS = {
     ("ab_tests", "list_active"): ("t__model_type", "t__machine_id"),
     ("ab_tests", "list_tests"): ("t__model_type", "t__machine_id"),
     ("alerts", "list_active"): ("a__machine_id", "a__model_type", "a__severity"),
+    ("notifications", "list_notifications"): ("n__status", "n__channel", "e__alert_id"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from model_perf.directory import Lookups
 from model_perf.policy import MonitoringPolicy
-from model_perf.repos import ABTestRepo, AlertRepo, DriftRepo, MetricsRepo, TrainingRepo
+from model_perf.repos import ABTestRepo, AlertRepo, DriftRepo, MetricsRepo, NotificationRepo, TrainingRepo
 from model_perf.repos._executor import Executor
 
 THREAD_POINTS = 200
@@ -20,5 +20,6 @@ class Shared:
     ab_tests: ABTestRepo
     alerts: AlertRepo
     drift: DriftRepo
+    notifications: NotificationRepo
     _executor: Executor
     _lookups: Lookups

@@ -7,6 +7,7 @@ from model_perf.repos.ab_tests import ABTestRepo
 from model_perf.repos.alerts import AlertRepo
 from model_perf.repos.drift import DriftRepo, StoredReport
 from model_perf.repos.metrics import MetricsRepo
+from model_perf.repos.notifications import NotificationRepo
 from model_perf.repos.training import TrainingRepo
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "DriftRepo",
     "FleetEntry",
     "MetricsRepo",
+    "NotificationRepo",
     "Page",
     "Point",
     "RecordedBatch",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
+from model_perf._notifications import Delivery, Notification
 from model_perf._validation import as_uuid
 from model_perf.records import (
     METRIC_COLUMNS,
@@ -186,6 +187,38 @@ def read_training_run(row: Row) -> TrainingRun:
 
 def read_alert(row: Row) -> Alert:
     return Alert(**_fields(row, _ALERT_PLAIN, _ALERT_TIMES, _ALERT_JSON))
+
+
+_NOTIFICATION_FIELDS = (
+    "event_id", "event", "alert_type", "severity", "model_type", "channel", "status", "attempt", "failures",
+    "run_after", "lease_until", "delivered_at", "error_message", "created_at",
+)  # fmt: skip
+_DELIVERY_FIELDS = (
+    "channel", "attempt", "failures", "is_dead", "event_id", "event", "occurred_at", "severity", "actor", "notes",
+    "alert_type", "model_type", "model_version", "alert_message", "alert_timestamp", "occurrences",
+    "current_metric_value", "threshold_value", "baseline_metric_value", "resolution",
+)  # fmt: skip
+
+
+def read_notification(row: Row) -> Notification:
+    return Notification(
+        id=as_uuid(row["id"], "id"),
+        alert_id=as_uuid(row["alert_id"], "alert_id"),
+        machine_id=as_uuid(row["machine_id"], "machine_id"),
+        **{name: row[name] for name in _NOTIFICATION_FIELDS},
+    )
+
+
+def read_delivery(row: Row) -> Delivery:
+    return Delivery(
+        id=as_uuid(row["id"], "id"),
+        alert_id=as_uuid(row["alert_id"], "alert_id"),
+        machine_id=as_uuid(row["machine_id"], "machine_id"),
+        model_id=_id(row["model_id"]),
+        event_details=json_object(row["event_details"]),
+        alert_details=json_object(row["alert_details"]),
+        **{name: row[name] for name in _DELIVERY_FIELDS},
+    )
 
 
 def read_ab_test(row: Row) -> ABTest:

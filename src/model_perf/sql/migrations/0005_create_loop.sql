@@ -152,3 +152,24 @@ BEGIN
 END $model_perf$;
 CREATE TRIGGER model_alert_events_keep BEFORE UPDATE ON {schema}.model_alert_events
     FOR EACH STATEMENT EXECUTE FUNCTION {schema}.model_alert_events_keep();
+
+-- Deliveries are claimed channel by channel, so that what one channel has left undone stands in nobody's way.
+ALTER TABLE {schema}.model_notifications
+    ADD COLUMN failures integer NOT NULL DEFAULT 0,
+    ADD CONSTRAINT model_notifications_failures CHECK (failures >= 0);
+DROP INDEX {schema}.model_notifications_due;
+CREATE INDEX model_notifications_due ON {schema}.model_notifications (channel, run_after, id)
+    WHERE status = 'pending';
+CREATE INDEX model_notifications_newest ON {schema}.model_notifications (created_at, id);
+
+CREATE TABLE {schema}.model_notification_channels (
+    channel     text        NOT NULL,
+    spent_until timestamptz NOT NULL,
+    rests_until timestamptz,
+    metadata    jsonb       NOT NULL DEFAULT '{}',
+    CONSTRAINT model_notification_channels_pkey PRIMARY KEY (channel)
+);
+COMMENT ON TABLE {schema}.model_notification_channels IS
+    'What all processes share of a channel: its rate limit, and until when its receiver asked to be left alone';
+COMMENT ON COLUMN {schema}.model_notification_channels.spent_until IS
+    'When all that was sent is paid off, at the rate of the limit; the limit is a burst before it';

@@ -1,0 +1,280 @@
+"""Deliveries from the outbox: each channel by itself, a few at a time, and no connection held meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
+
+from attrs import asdict, define, field, fields
+
+from model_perf import _validation as check
+from model_perf._notifications import Delivery
+from model_perf.errors import InvalidInputError, ModelPerfError, StorageError
+from model_perf.records import NO_MACHINE
+from model_perf.repos import NotificationRepo
+from model_perf.results import DeliveryReport
+
+if TYPE_CHECKING:
+    from model_perf.notify import Channel, Message
+    from model_perf.notify._channel import Send
+
+_LOG = logging.getLogger("model_perf.notify")
+
+LEASE_MARGIN = timedelta(seconds=30)
+"""How long a lease outlives the channel's timeout: time to write down what came of it."""
+HAND_BACK_S = 2.0
+"""Longest wait, at a cancellation, to give back what is held; the lease ends anyway."""
+SETTLE_WAITS_S = (0.2, 1.0, 5.0)
+"""Waits between tries to write down a delivery, so that a short absence of the database costs no repeat of it."""
+
+WAITS_PER_FAILURE = 10
+"""Attempts per allowed failure after which a receiver that only asks to wait has asked often enough."""
+
+T = TypeVar("T")
+Names = Callable[[list[UUID]], Awaitable[Mapping[UUID, str]]]
+
+
+def as_channels(channels: Sequence[Channel]) -> tuple[Channel, ...]:
+    """Channels with names of their own."""
+    from model_perf.notify import Channel
+
+    if isinstance(channels, Channel) or not isinstance(channels, Sequence):
+        raise InvalidInputError("channels", "is no sequence of channels; see model_perf.notify")
+    for place, channel in enumerate(channels):
+        if not isinstance(channel, Channel):
+            raise InvalidInputError(f"channels[{place}]", f"is a {type(channel).__name__}; see model_perf.notify")
+    names = [channel.name for channel in channels]
+    if len(set(names)) < len(names):
+        raise InvalidInputError("channels", f"share a name: {', '.join(sorted(names))}; give each its own name=")
+    return tuple(channels)
+
+
+@define
+class Round:
+    """One call of `deliver_notifications`: what all channels share."""
+
+    repo: NotificationRepo
+    names: Names
+    clock: Callable[[], datetime]
+    channels: Sequence[Channel]
+    limit: int
+    stop_after_s: float
+    counts: Counter[str] = field(factory=Counter)
+    errors: dict[str, str] = field(factory=dict)
+    storage_errors: list[StorageError] = field(factory=list)
+    machines: dict[UUID, str] = field(factory=dict)
+
+    async def run(self, max_age: timedelta) -> DeliveryReport:
+        due = await self._find_due(max_age)
+        async with asyncio.TaskGroup() as group:
+            for channel in self.channels:
+                if channel.name in due:
+                    group.create_task(self._deliver_on(channel))
+        if self.storage_errors:
+            raise self.storage_errors[0]
+        counts = {each.name: self.counts[each.name] for each in fields(DeliveryReport) if each.name != "errors"}
+        return DeliveryReport(**counts, errors=self.errors)
+
+    async def _find_due(self, max_age: timedelta) -> Mapping[str, datetime]:
+        """The channels with something to deliver, after what is too old was dropped and what is new was routed."""
+        now = self.clock()
+        due = await self.repo.list_due(now)
+        if due and min(due.values()) < now - max_age:
+            reason = f"nobody delivered it within {max_age}"
+            self.counts["n_dropped"] += await self.repo.drop_late(now - max_age, reason=reason)
+        if "" not in due or not self.channels:
+            return due
+        while True:
+            done = await self.repo.route([_routing(channel) for channel in self.channels], now=now)
+            self.counts["n_routed"] += done.n_routed
+            self.counts["n_dropped"] += done.n_dropped
+            if not done.n_events:
+                return await self.repo.list_due(now)
+
+    async def _deliver_on(self, channel: Channel) -> None:
+        try:
+            async with channel.open() as send:
+                await _Turn(of=self, channel=channel, send=send, left=self.limit).run()
+        except Exception as error:  # what opens a channel is the host's, or a library's: others shall not suffer
+            self.note(channel, _describe(error, channel))
+
+    def note(self, channel: Channel, text: str) -> None:
+        self.errors[channel.name] = text
+        _LOG.warning("channel %s: %s", channel.name, text)
+
+    async def name_machines(self, held: Sequence[Delivery]) -> None:
+        unknown = {each.machine_id for each in held} - self.machines.keys() - {NO_MACHINE}
+        if unknown:
+            self.machines.update(await self.names(list(unknown)))
+
+    def make_message(self, held: Delivery) -> Message:
+        from model_perf.notify._message import make_message
+
+        name = self.machines.get(held.machine_id)
+        facts = asdict(held, recurse=False, filter=lambda each, _: each.name not in ("channel", "failures", "is_dead"))
+        return make_message(**facts, machine=None if name == str(held.machine_id) else name)
+
+
+@define
+class _Turn:
+    """What one channel does in a round."""
+
+    of: Round
+    channel: Channel
+    send: Send
+    left: int
+    running: dict[asyncio.Task[None], Delivery] = field(factory=dict)
+    answered: set[UUID] = field(factory=set)
+    """Of those, whose sending is over, and is being written down."""
+    failures_in_a_row: int = 0
+    is_over: bool = False
+
+    async def run(self) -> None:
+        """Claim whenever half of the channel's hands are free, until nothing is due or the receiver seems away."""
+        ends = asyncio.get_running_loop().time() + self.of.stop_after_s
+        try:
+            while True:
+                free = min(self.channel.concurrency - len(self.running), self.left)
+                if not self.is_over and 2 * free >= min(self.channel.concurrency, self.left):
+                    await self._claim(free)
+                if not self.running:
+                    return
+                done, _ = await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    del self.running[task]
+                    task.result()
+                self.is_over = self.is_over or asyncio.get_running_loop().time() >= ends
+        except asyncio.CancelledError:
+            await self._give_back()
+            raise
+
+    async def _claim(self, free: int) -> None:
+        try:
+            held = await self.of.repo.claim(
+                self.channel.name,
+                lease=timedelta(seconds=self.channel.timeout_s) + LEASE_MARGIN,
+                limit=free,
+                max_attempts=self.channel.max_attempts,
+                allowance=None if self.channel.rate_limit is None else self.channel.allow,
+                now=self.of.clock(),
+            )
+            await self.of.name_machines(held)
+        except StorageError as error:
+            self._give_up(error)
+            return
+        self.left -= len(held)
+        self.is_over = self.is_over or len(held) < free or not self.left
+        for each in held:
+            if each.is_dead:
+                self._count_dead(each, "the delivering process stopped in the middle, each time")
+            else:
+                self.running[asyncio.create_task(self._deliver(each))] = each
+
+    async def _deliver(self, held: Delivery) -> None:
+        error: Exception | None = None
+        try:
+            await self.send(self.of.make_message(held))
+        except asyncio.CancelledError as cancelled:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            error = RuntimeError(f"the channel's function was cancelled {cancelled}".rstrip())
+        except Exception as raised:  # whatever a channel raises: the notification is kept, and the error told
+            error = raised
+        self.answered.add(held.id)
+        try:
+            await self._settle(held, error)
+        except StorageError as lost:
+            self._give_up(lost)
+
+    async def _settle(self, held: Delivery, error: Exception | None) -> None:
+        repo, now = self.of.repo, self.of.clock()
+        if error is None:
+            self.failures_in_a_row = 0
+            is_ours = await _insist(lambda: repo.mark_delivered(held.id, held.attempt, now=now))
+            self.of.counts["n_delivered" if is_ours else "n_overtaken"] += 1
+            return
+        self.failures_in_a_row += 1
+        text = _describe(error, self.channel)
+        pause_s = getattr(error, "retry_after_s", None)
+        self.is_over = self.is_over or self.failures_in_a_row >= self.channel.concurrency or pause_s is not None
+        if self._is_last(held, error, pause_s):
+            if await _insist(lambda: repo.mark_dead(held.id, held.attempt, error_message=text)):
+                self._count_dead(held, text)
+            return
+        wait_s = self.channel.wait_s(held.failures + 1) if pause_s is None else pause_s
+        later = check.later(now, timedelta(seconds=wait_s), "retry_after_s")
+        if pause_s is not None:
+            await _insist(lambda: repo.rest(self.channel.name, later, now=now))
+        is_failure = pause_s is None
+        if await _insist(
+            lambda: repo.retry_later(held.id, held.attempt, run_after=later, error_message=text, is_failure=is_failure)
+        ):
+            self.of.counts["n_retried"] += 1
+        self.of.note(self.channel, text)
+
+    def _is_last(self, held: Delivery, error: Exception, pause_s: float | None) -> bool:
+        if getattr(error, "is_final", False):
+            return True
+        most = self.channel.max_attempts
+        return held.attempt >= WAITS_PER_FAILURE * most if pause_s is not None else held.failures + 1 >= most
+
+    def _count_dead(self, held: Delivery, text: str) -> None:
+        self.of.counts["n_dead"] += 1
+        self.of.errors[self.channel.name] = text
+        _LOG.error("channel %s: notification %s is given up: %s", self.channel.name, held.id, text)
+
+    def _give_up(self, error: StorageError) -> None:
+        self.of.storage_errors.append(error)
+        self.is_over = True
+
+    async def _give_back(self) -> None:
+        """At a cancellation: stop what is being sent, finish what is being written down, return the rest."""
+        for task, held in self.running.items():
+            if held.id not in self.answered:
+                task.cancel()
+        if self.running:
+            await asyncio.wait(self.running, timeout=HAND_BACK_S)
+        left = [held for held in self.running.values() if held.id not in self.answered]
+        with suppress(ModelPerfError, TimeoutError):  # the lease gives them back in any case
+            if left:
+                await asyncio.wait_for(self.of.repo.hand_back(left, now=self.of.clock()), HAND_BACK_S)
+
+
+def _routing(channel: Channel) -> dict[str, object]:
+    return {
+        "channel": channel.name,
+        "events": channel.events,
+        "severities": channel.severities,
+        "model_types": channel.model_types,
+        "alert_types": channel.alert_types,
+    }
+
+
+async def _insist(work: Callable[[], Awaitable[T]]) -> T:
+    for wait_s in SETTLE_WAITS_S:
+        try:
+            return await work()
+        except StorageError as error:
+            if not error.retry_safe:
+                raise
+        await asyncio.sleep(wait_s)
+    return await work()
+
+
+def _describe(error: Exception, channel: Channel) -> str:
+    """What is kept of an error: its kind and its words, without what the channel calls secret."""
+    from model_perf.notify import DeliveryError
+    from model_perf.notify._redaction import redact
+
+    if isinstance(error, TimeoutError) and not str(error):
+        return f"no answer within {channel.timeout_s:g} s"
+    words = redact(str(error), channel.secrets)
+    kind = type(error).__name__
+    return words if isinstance(error, DeliveryError) and words else f"{kind}: {words}" if words else kind

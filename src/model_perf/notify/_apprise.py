@@ -1,0 +1,95 @@
+"""Mail, chat and whatever else apprise can reach."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from model_perf.errors import InvalidInputError
+from model_perf.notify._callable import in_thread
+from model_perf.notify._channel import Channel, DeliveryError, Send
+from model_perf.notify._message import Message
+from model_perf.notify._redaction import secrets_of_url, shown_url
+
+if TYPE_CHECKING:
+    from apprise import Apprise
+
+_SILENT = logging.Logger("model_perf.notify.apprise")
+_SILENT.disabled = True
+
+
+def _as_urls(value: str | Sequence[str]) -> tuple[str, ...]:
+    urls = (value,) if isinstance(value, str) else tuple(value)
+    if not urls or not all(isinstance(url, str) and url.strip() for url in urls):
+        raise InvalidInputError(
+            "urls", "is no text and no sequence of texts, as ['mailtos://user:password@example.com']"
+        )
+    return urls
+
+
+@frozen
+class AppriseChannel(Channel):
+    """Sends title and text by apprise, in a thread.
+
+    It is delivered once apprise says so for all URLs; else all of them get it again. For receivers that must not hear
+    of the failure of others, make a channel each.
+
+    Parameters
+    ----------
+    urls : str, or several of them
+        As apprise reads them; each is a secret.
+    name : str, default "apprise"
+    **options
+        As for `Channel`; timeout_s is 30 by default, since apprise paces itself.
+    """
+
+    urls: tuple[str, ...] = field(converter=_as_urls, repr=lambda urls: repr([shown_url(url) for url in urls]))
+    name: str = field(default="apprise", kw_only=True)
+    timeout_s: float = field(default=30.0, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        if find_spec("apprise") is None:
+            raise ImportError("AppriseChannel needs apprise: pip install 'model-perf[notify]'")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(secret for url in self.urls for secret in secrets_of_url(url))
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Send]:
+        services = await in_thread(lambda: _make_services(self.urls))
+
+        async def send(message: Message) -> None:
+            async with asyncio.timeout(self.timeout_s):
+                if not await in_thread(lambda: _notify(services, message)):
+                    raise DeliveryError("apprise could not deliver to all URLs")
+
+        yield send
+
+
+def _make_services(urls: Sequence[str]) -> Apprise:
+    import apprise
+
+    services = apprise.Apprise()
+    for place, url in enumerate(urls):
+        # A URL that is not understood would be logged by apprise, with what it holds.
+        try:
+            service = apprise.Apprise.instantiate(url, suppress_exceptions=False)
+        except Exception as error:
+            raise DeliveryError(f"urls[{place}]: apprise refuses it ({type(error).__name__})") from None
+        if service is None:
+            raise DeliveryError(f"urls[{place}]: apprise does not know how to reach it")
+        service.logger = _SILENT
+        services.add(service)
+    return services
+
+
+def _notify(services: Apprise, message: Message) -> bool:
+    return bool(services.notify(title=message.title, body=message.text, body_format="text"))
