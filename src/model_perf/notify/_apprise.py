@@ -15,7 +15,7 @@ from model_perf.errors import InvalidInputError
 from model_perf.notify._callable import in_thread
 from model_perf.notify._channel import Channel, DeliveryError, Send
 from model_perf.notify._message import Message
-from model_perf.notify._redaction import secrets_of_url, shown_url
+from model_perf.notify._redaction import MASK, secrets_of_url
 
 if TYPE_CHECKING:
     from apprise import Apprise
@@ -31,6 +31,11 @@ def _as_urls(value: str | Sequence[str]) -> tuple[str, ...]:
             "urls", "is no text and no sequence of texts, as ['mailtos://user:password@example.com']"
         )
     return urls
+
+
+def _show_urls(urls: Sequence[str]) -> str:
+    # Some services have a token where others have a host.
+    return repr([f"{url.partition('://')[0]}://{MASK}" if "://" in url else MASK for url in urls])
 
 
 @frozen
@@ -49,7 +54,7 @@ class AppriseChannel(Channel):
         As for `Channel`; timeout_s is 30 by default, since apprise paces itself.
     """
 
-    urls: tuple[str, ...] = field(converter=_as_urls, repr=lambda urls: repr([shown_url(url) for url in urls]))
+    urls: tuple[str, ...] = field(converter=_as_urls, repr=_show_urls)
     name: str = field(default="apprise", kw_only=True)
     timeout_s: float = field(default=30.0, kw_only=True)
 
@@ -60,7 +65,8 @@ class AppriseChannel(Channel):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return tuple(secret for url in self.urls for secret in secrets_of_url(url))
+        hosts = (url.partition("://")[2].rpartition("@")[2].partition("/")[0] for url in self.urls)
+        return (*hosts, *(secret for url in self.urls for secret in secrets_of_url(url)))
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Send]:

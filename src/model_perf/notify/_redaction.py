@@ -26,17 +26,20 @@ def shown_url(url: str) -> str:
 
 def redact(text: str, secrets: Iterable[str] = (), max_length: int = 500) -> str:
     """*text* without these secrets and without what URLs say beyond their host."""
+    text = _URL.sub(lambda found: shown_url(found.group()), text)
     known = {form for secret in secrets for form in (secret, unquote(secret)) if len(form) >= _SHORTEST}
     for secret in sorted(known, key=len, reverse=True):
         text = text.replace(secret, MASK)
-    text = _URL.sub(lambda found: shown_url(found.group()), text)
     text = text.replace("\x00", "").encode(errors="replace").decode()
     return text if len(text) <= max_length else f"{text[: max_length - 1]}…"
 
 
 def secrets_of_url(url: str) -> list[str]:
     """The parts of a URL that can hold tokens: user, password, each part of its path, each value of its query."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return [url]
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
     values = [pair.partition("=")[2] for pair in parts.query.split("&")]
     return [part for part in (url, parts.path, parts.query, user, password, *parts.path.split("/"), *values) if part]
