@@ -45,7 +45,9 @@ async def open_alerts(
 async def statuses(tracker: ModelPerformanceTracker) -> Sequence[tuple[str, str, int]]:
     """Channel, status and attempt of all notifications, in the order of their events."""
     page = await tracker.notifications.list_notifications(limit=1000)
-    return [(each.channel, each.status, each.attempt) for each in sorted(page.items, key=lambda n: n.event_id)]
+    return [
+        (each.channel, each.status, each.attempt) for each in sorted(page.items, key=lambda n: (n.event_id, n.channel))
+    ]
 
 
 def later(clock: Clock, **span: float) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,13 @@ from model_perf.notify._redaction import MASK, secrets_of_url
 if TYPE_CHECKING:
     from apprise import Apprise
 
-_SILENT = logging.Logger("model_perf.notify.apprise")
-_SILENT.disabled = True
+_TALKATIVE = ("apprise", "urllib3.connectionpool", "urllib3.util.retry")
+"""Loggers that apprise and what it uses write URLs and tokens to, from WARNING on down to DEBUG."""
+_is_ours: ContextVar[bool] = ContextVar("model_perf_apprise", default=False)
+
+
+def _hide_ours(record: logging.LogRecord) -> bool:
+    return not _is_ours.get()
 
 
 def _as_urls(value: str | Sequence[str]) -> tuple[str, ...]:
@@ -70,32 +76,38 @@ class AppriseChannel(Channel):
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Send]:
-        services = await in_thread(lambda: _make_services(self.urls))
+        # What others log by apprise stays as it is. The filters are not taken away: a thread may outlive the channel.
+        for name in _TALKATIVE:
+            logging.getLogger(name).addFilter(_hide_ours)
+        services = await in_thread(lambda: [_make_service(url, place) for place, url in enumerate(self.urls)])
 
         async def send(message: Message) -> None:
             async with asyncio.timeout(self.timeout_s):
-                if not await in_thread(lambda: _notify(services, message)):
-                    raise DeliveryError("apprise could not deliver to all URLs")
+                failed = await in_thread(lambda: _notify(services, message))
+            if failed:
+                raise DeliveryError(f"apprise could not deliver to {' and '.join(failed)}")
 
         yield send
 
 
-def _make_services(urls: Sequence[str]) -> Apprise:
+def _make_service(url: str, place: int) -> Apprise:
+    """One for each URL: apprise would send to several by threads of its own."""
     import apprise
 
-    services = apprise.Apprise()
-    for place, url in enumerate(urls):
-        # A URL that is not understood would be logged by apprise, with what it holds.
-        try:
-            service = apprise.Apprise.instantiate(url, suppress_exceptions=False)
-        except Exception as error:
-            raise DeliveryError(f"urls[{place}]: apprise refuses it ({type(error).__name__})") from None
-        if service is None:
-            raise DeliveryError(f"urls[{place}]: apprise does not know how to reach it")
-        service.logger = _SILENT
-        services.add(service)
-    return services
+    _is_ours.set(True)  # in the context of this thread
+    try:
+        service = apprise.Apprise.instantiate(url, suppress_exceptions=False)
+    except Exception as error:
+        raise DeliveryError(f"urls[{place}]: apprise refuses it ({type(error).__name__})") from None
+    if service is None:
+        raise DeliveryError(f"urls[{place}]: apprise does not know how to reach it")
+    made = apprise.Apprise()
+    made.add(service)
+    return made
 
 
-def _notify(services: Apprise, message: Message) -> bool:
-    return bool(services.notify(title=message.title, body=message.text, body_format="text"))
+def _notify(services: Sequence[Apprise], message: Message) -> list[str]:
+    """The URLs, by their places, to which it could not be delivered."""
+    _is_ours.set(True)
+    done = [bool(each.notify(title=message.title, body=message.text, body_format="text")) for each in services]
+    return [f"urls[{place}]" for place, is_delivered in enumerate(done) if not is_delivered]
