@@ -31,7 +31,7 @@ WITH channels AS MATERIALIZED (
 ), unrouted AS MATERIALIZED (
     SELECT n.id, n.event_id, n.run_after, n.created_at FROM {schema}.model_notifications n
     WHERE n.channel = '' AND n.status = 'pending' AND n.run_after <= $2
-    ORDER BY n.run_after, n.id LIMIT $3 FOR UPDATE SKIP LOCKED
+    ORDER BY n.run_after, n.event_id LIMIT $3 FOR UPDATE SKIP LOCKED
 ), facts AS MATERIALIZED (
     SELECT u.id, u.event_id, u.run_after, u.created_at, e.event, e.severity, a.model_type, a.alert_type,
         coalesce(a.snoozed_until > $2, false) AND e.event <> 'escalated' AS is_snoozed
@@ -70,7 +70,7 @@ FROM settled s
 WITH due AS (
     SELECT x.id FROM {schema}.model_notifications x
     WHERE x.channel = $1 AND x.status = 'pending' AND x.run_after <= $2
-    ORDER BY x.run_after, x.id LIMIT $5 FOR UPDATE SKIP LOCKED
+    ORDER BY x.run_after, x.event_id LIMIT $5 FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE {schema}.model_notifications n
     SET attempt = n.attempt + 1, lease_until = $3, run_after = $3,

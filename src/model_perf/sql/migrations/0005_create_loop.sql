@@ -158,7 +158,7 @@ ALTER TABLE {schema}.model_notifications
     ADD COLUMN failures integer NOT NULL DEFAULT 0,
     ADD CONSTRAINT model_notifications_failures CHECK (failures >= 0);
 DROP INDEX {schema}.model_notifications_due;
-CREATE INDEX model_notifications_due ON {schema}.model_notifications (channel, run_after, id)
+CREATE INDEX model_notifications_due ON {schema}.model_notifications (channel, run_after, event_id)
     WHERE status = 'pending';
 CREATE INDEX model_notifications_newest ON {schema}.model_notifications (created_at, id);
 
