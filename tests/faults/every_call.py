@@ -26,9 +26,11 @@ from model_perf import (
     StorageError,
 )
 from model_perf.drift import CusumDetector
-from model_perf.repos import ABTestRepo, AlertRepo, DriftRepo, MetricsRepo, TrainingRepo
+from model_perf.repos import ABTestRepo, AlertRepo, DriftRepo, MetricsRepo, NotificationRepo, TrainingRepo
 
-CLASSES: Sequence[type] = (ModelPerformanceTracker, MetricsRepo, TrainingRepo, ABTestRepo, AlertRepo, DriftRepo)
+CLASSES: Sequence[type] = (
+    *(ModelPerformanceTracker, MetricsRepo, TrainingRepo, ABTestRepo, AlertRepo, DriftRepo, NotificationRepo),
+)
 NOT_ON_A_HOSTS_POOL = {"ModelPerformanceTracker.close"}
 REF = make_ref()
 MACHINE = REF.machine_id
@@ -44,6 +46,7 @@ async def make_every_call(tracker: ModelPerformanceTracker) -> None:
     await pass_through_alerts(tracker)
     await pass_through_data_drift(tracker)
     await pass_through_streams(tracker)
+    await pass_through_notifications(tracker)
     await tracker.check_schema()
     # Bound it refuses, for it runs transactions of its own.
     with pytest.raises((NotFoundError, StorageError)):
@@ -214,6 +217,32 @@ async def pass_through_streams(tracker: ModelPerformanceTracker) -> None:
     assert kept == await tracker.drift.fetch_stream(REF, "error")
 
 
+async def pass_through_notifications(tracker: ModelPerformanceTracker) -> None:
+    """What was written of the alerts above, routed to a channel and settled in every way."""
+    outbox = tracker.notifications
+    everything = {"events": ["opened", "escalated", "resolved"], "severities": ["info", "warning", "critical"]}
+    channel = {"channel": "ops", "model_types": ["baseline"], "alert_types": None, **everything}
+    assert list(await outbox.list_due()) == [""]
+    assert (await outbox.route([channel, channel | {"channel": "other"}])).n_routed >= 10
+    held = await outbox.claim("ops", lease=LEASE, limit=5)
+    await outbox.mark_delivered(held[0].id, 1)
+    await outbox.mark_dead(held[1].id, 1, error_message="HTTP 404")
+    await outbox.mark_dead(held[2].id, 1, error_message="HTTP 404")
+    await outbox.retry_later(held[3].id, 1, run_after=NOW, error_message="HTTP 500")
+    await outbox.hand_back(held[4:])
+    await outbox.requeue(held[1].id)
+    assert await outbox.requeue_dead("ops") == 1
+    limited = await outbox.claim("other", lease=LEASE, limit=5, allowance=lambda spent, now, n: (2, lambda n: now))
+    assert len(limited) == 2
+    assert await outbox.drop_late(START, reason="too old") == 0
+    await outbox.rest("other", NOW + timedelta(days=9000))
+    if tracker._executor.is_bound:
+        with pytest.raises(StorageError):
+            await tracker.deliver_notifications()
+    else:
+        await tracker.deliver_notifications(max_age=timedelta(days=9000))
+
+
 async def read_everything(tracker: ModelPerformanceTracker) -> dict[str, Any]:
     """The answers of all calls that read, page by page where there are pages."""
     metrics, training, tests, alerts = tracker.metrics, tracker.training, tracker.ab_tests, tracker.alerts
@@ -243,9 +272,12 @@ async def read_everything(tracker: ModelPerformanceTracker) -> dict[str, Any]:
         "running": await tests.list_active(model_type="baseline"),
         "alerts": await _pages(lambda cursor: alerts.list_active(limit=1, machine_id=MACHINE, cursor=cursor)),
         "critical": await tracker.active_alerts(severity="critical"),
+        "due": await tracker.notifications.list_due(),
+        "told": await _pages(lambda cursor: tracker.notifications.list_notifications(limit=5, cursor=cursor)),
     }
     first: Alert = answers["alerts"][0]
     answers["alert"] = await alerts.fetch(str(first.id))
+    answers["notification"] = await tracker.notifications.fetch_notification(answers["told"][0].id)
     answers["run"] = await training.fetch_run(answers["runs"][0].id)
     answers["test"] = await tests.fetch(answers["tests"][0].id)
     answers["evaluation"] = await metrics.fetch_evaluation(REF, answers["latest"].id)

@@ -86,7 +86,7 @@ async def cancel(message: Message) -> None:
     raise asyncio.CancelledError
 
 
-FAILURES = {
+FAILURES: dict[Callable[[Message], Any], str] = {
     fail: "ValueError: no such room at https://chat.example.com/***",
     leave: "RuntimeError: the function raised SystemExit",
     stop: "RuntimeError: the function raised StopIteration",

@@ -36,7 +36,8 @@ SECRET = "a secret of enough letters"
 
 
 def webhook(url: str, **options: Any) -> WebhookChannel:
-    return WebhookChannel(url, **{"secret": SECRET, "timeout_s": 0.3, "backoff_s": 10.0} | options)
+    given: dict[str, Any] = {"secret": SECRET, "timeout_s": 0.3, "backoff_s": 10.0}
+    return WebhookChannel(url, **given | options)
 
 
 async def test_a_receiver_gets_signed_json(telling: Telling) -> None:

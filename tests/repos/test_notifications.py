@@ -38,7 +38,12 @@ def channel(name: str = "ops", **options: Any) -> dict[str, object]:
 
 
 async def open_alerts(tracker: ModelPerformanceTracker, n: int = 1, *, minutes: float = 0, **fields: Any) -> list[Any]:
-    given = {"alert_type": "no_data", "severity": "warning", "message": "m", "now": at(minutes)} | fields
+    given: dict[str, Any] = {
+        "alert_type": "no_data",
+        "severity": "warning",
+        "message": "m",
+        "now": at(minutes),
+    } | fields
     return [await tracker.alerts.open_or_repeat(make_ref(f"model {i}"), **given) for i in range(n)]
 
 
@@ -317,7 +322,8 @@ async def test_lists_are_filtered_and_paged(bound: ModelPerformanceTracker) -> N
         "ops",
         "other",
     }
-    seen, cursor = [], None
+    seen: list[Notification] = []
+    cursor = None
     while True:
         page = await outbox.list_notifications(limit=3, cursor=cursor)
         seen += page.items
