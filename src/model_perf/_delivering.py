@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
@@ -67,7 +68,7 @@ class Round:
     stop_after_s: float
     counts: Counter[str] = field(factory=Counter)
     errors: dict[str, str] = field(factory=dict)
-    storage_errors: list[StorageError] = field(factory=list)
+    fatal: list[ModelPerfError] = field(factory=list)
     machines: dict[UUID, str] = field(factory=dict)
 
     async def run(self, max_age: timedelta) -> DeliveryReport:
@@ -76,8 +77,8 @@ class Round:
             for channel in self.channels:
                 if channel.name in due:
                     group.create_task(self._deliver_on(channel))
-        if self.storage_errors:
-            raise self.storage_errors[0]
+        if self.fatal:
+            raise self.fatal[0]
         counts = {each.name: self.counts[each.name] for each in fields(DeliveryReport) if each.name != "errors"}
         return DeliveryReport(**counts, errors=self.errors)
 
@@ -100,7 +101,9 @@ class Round:
     async def _deliver_on(self, channel: Channel) -> None:
         try:
             async with channel.open() as send:
-                await _Turn(of=self, channel=channel, send=send, left=self.limit).run()
+                ends = asyncio.get_running_loop().time() + self.stop_after_s
+                hands = asyncio.Semaphore(channel.concurrency)
+                await _Turn(self, channel, send, left=self.limit, ends=ends, hands=hands).run()
         except Exception as error:  # what opens a channel is the host's, or a library's: others shall not suffer
             self.note(channel, _describe(error, channel))
 
@@ -109,7 +112,7 @@ class Round:
         _LOG.warning("channel %s: %s", channel.name, text)
 
     async def name_machines(self, held: Sequence[Delivery]) -> None:
-        unknown = {each.machine_id for each in held} - self.machines.keys() - {NO_MACHINE}
+        unknown = {each.machine_id for each in held if each.machine_id not in self.machines} - {NO_MACHINE}
         if unknown:
             self.machines.update(await self.names(list(unknown)))
 
@@ -123,53 +126,64 @@ class Round:
 
 @define
 class _Turn:
-    """What one channel does in a round."""
+    """What one channel does in a round: as many deliveries at a time as it has hands, and as many in line."""
 
     of: Round
     channel: Channel
     send: Send
     left: int
+    ends: float
+    hands: asyncio.Semaphore
     running: dict[asyncio.Task[None], Delivery] = field(factory=dict)
     answered: set[UUID] = field(factory=set)
     """Of those, whose sending is over, and is being written down."""
+    delivered: list[tuple[Delivery, asyncio.Future[bool]]] = field(factory=list)
+    writer: asyncio.Task[None] | None = None
+    unsent: list[Delivery] = field(factory=list)
     failures_in_a_row: int = 0
     is_over: bool = False
+    """Nothing more is claimed."""
+    is_resting: bool = False
+    """Nothing more is sent: the receiver is away, or has asked to be left alone."""
 
     async def run(self) -> None:
-        """Claim whenever half of the channel's hands are free, until nothing is due or the receiver seems away."""
-        ends = asyncio.get_running_loop().time() + self.of.stop_after_s
+        most = 2 * self.channel.concurrency
         try:
             while True:
-                free = min(self.channel.concurrency - len(self.running), self.left)
-                if not self.is_over and 2 * free >= min(self.channel.concurrency, self.left):
-                    await self._claim(free)
+                self.is_over = self.is_over or self.is_resting or asyncio.get_running_loop().time() > self.ends
+                if not self.is_over and 2 * len(self.running) <= most:
+                    await self._claim(min(most - len(self.running), self.left))
                 if not self.running:
-                    return
+                    break
                 done, _ = await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
-                    del self.running[task]
+                    self.answered.discard(self.running.pop(task).id)
                     task.result()
-                self.is_over = self.is_over or asyncio.get_running_loop().time() >= ends
+            if self.unsent:
+                await self.of.repo.hand_back(self.unsent, now=self.of.clock())
+        except ModelPerfError as error:
+            self._give_up(error)
         except asyncio.CancelledError:
             await self._give_back()
             raise
 
-    async def _claim(self, free: int) -> None:
+    async def _claim(self, wanted: int) -> None:
         try:
             held = await self.of.repo.claim(
                 self.channel.name,
-                lease=timedelta(seconds=self.channel.timeout_s) + LEASE_MARGIN,
-                limit=free,
+                # In line it may wait for as long as a delivery takes.
+                lease=2 * timedelta(seconds=self.channel.timeout_s) + LEASE_MARGIN,
+                limit=wanted,
                 max_attempts=self.channel.max_attempts,
                 allowance=None if self.channel.rate_limit is None else self.channel.allow,
                 now=self.of.clock(),
             )
             await self.of.name_machines(held)
-        except StorageError as error:
+        except ModelPerfError as error:
             self._give_up(error)
             return
         self.left -= len(held)
-        self.is_over = self.is_over or len(held) < free or not self.left
+        self.is_over = self.is_over or len(held) < wanted or not self.left
         for each in held:
             if each.is_dead:
                 self._count_dead(each, "the delivering process stopped in the middle, each time")
@@ -177,33 +191,59 @@ class _Turn:
                 self.running[asyncio.create_task(self._deliver(each))] = each
 
     async def _deliver(self, held: Delivery) -> None:
-        error: Exception | None = None
+        async with self.hands:
+            if self.is_resting or asyncio.get_running_loop().time() > self.ends:
+                self.unsent.append(held)
+                return
+            error = await self._send(held)
+            self.answered.add(held.id)
+            self._learn(error)
+        try:
+            await (self._write_down(held) if error is None else self._put_off(held, error))
+        except ModelPerfError as lost:
+            self._give_up(lost)
+
+    async def _send(self, held: Delivery) -> Exception | None:
         try:
             await self.send(self.of.make_message(held))
         except asyncio.CancelledError as cancelled:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            error = RuntimeError(f"the channel's function was cancelled {cancelled}".rstrip())
-        except Exception as raised:  # whatever a channel raises: the notification is kept, and the error told
-            error = raised
-        self.answered.add(held.id)
-        try:
-            await self._settle(held, error)
-        except StorageError as lost:
-            self._give_up(lost)
+            return RuntimeError(f"the channel's function was cancelled {cancelled}".rstrip())
+        except Exception as error:  # whatever a channel raises: the notification is kept, and the error told
+            return error
+        return None
 
-    async def _settle(self, held: Delivery, error: Exception | None) -> None:
+    def _learn(self, error: Exception | None) -> None:
+        self.failures_in_a_row = 0 if error is None else self.failures_in_a_row + 1
+        if self.failures_in_a_row >= self.channel.concurrency or getattr(error, "retry_after_s", None) is not None:
+            self.is_resting = True
+
+    async def _write_down(self, held: Delivery) -> None:
+        """Together with all others that arrive while the ones before are written."""
+        written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.delivered.append((held, written))
+        if self.writer is None or self.writer.done():
+            self.writer = asyncio.create_task(self._write_all())
+        self.of.counts["n_delivered" if await written else "n_overtaken"] += 1
+
+    async def _write_all(self) -> None:
+        while self.delivered:
+            batch, self.delivered = self.delivered, []
+            held = [each for each, _ in batch]
+            try:
+                ours = await _insist(partial(self.of.repo.mark_delivered, held, now=self.of.clock()))
+            except Exception as error:
+                for _, written in batch:
+                    written.set_exception(error)
+            else:
+                for each, written in batch:
+                    written.set_result(each.id in ours)
+
+    async def _put_off(self, held: Delivery, error: Exception) -> None:
         repo, now = self.of.repo, self.of.clock()
-        if error is None:
-            self.failures_in_a_row = 0
-            is_ours = await _insist(lambda: repo.mark_delivered(held.id, held.attempt, now=now))
-            self.of.counts["n_delivered" if is_ours else "n_overtaken"] += 1
-            return
-        self.failures_in_a_row += 1
-        text = _describe(error, self.channel)
-        pause_s = getattr(error, "retry_after_s", None)
-        self.is_over = self.is_over or self.failures_in_a_row >= self.channel.concurrency or pause_s is not None
+        text, pause_s = _describe(error, self.channel), getattr(error, "retry_after_s", None)
         if self._is_last(held, error, pause_s):
             if await _insist(lambda: repo.mark_dead(held.id, held.attempt, error_message=text)):
                 self._count_dead(held, text)
@@ -212,9 +252,10 @@ class _Turn:
         later = check.later(now, timedelta(seconds=wait_s), "retry_after_s")
         if pause_s is not None:
             await _insist(lambda: repo.rest(self.channel.name, later, now=now))
-        is_failure = pause_s is None
         if await _insist(
-            lambda: repo.retry_later(held.id, held.attempt, run_after=later, error_message=text, is_failure=is_failure)
+            lambda: repo.retry_later(
+                held.id, held.attempt, run_after=later, error_message=text, is_failure=pause_s is None
+            )
         ):
             self.of.counts["n_retried"] += 1
         self.of.note(self.channel, text)
@@ -230,8 +271,8 @@ class _Turn:
         self.of.errors[self.channel.name] = text
         _LOG.error("channel %s: notification %s is given up: %s", self.channel.name, held.id, text)
 
-    def _give_up(self, error: StorageError) -> None:
-        self.of.storage_errors.append(error)
+    def _give_up(self, error: ModelPerfError) -> None:
+        self.of.fatal.append(error)
         self.is_over = True
 
     async def _give_back(self) -> None:
@@ -241,7 +282,7 @@ class _Turn:
                 task.cancel()
         if self.running:
             await asyncio.wait(self.running, timeout=HAND_BACK_S)
-        left = [held for held in self.running.values() if held.id not in self.answered]
+        left = [*self.unsent, *(held for held in self.running.values() if held.id not in self.answered)]
         with suppress(ModelPerfError, TimeoutError):  # the lease gives them back in any case
             if left:
                 await asyncio.wait_for(self.of.repo.hand_back(left, now=self.of.clock()), HAND_BACK_S)

@@ -225,7 +225,7 @@ async def pass_through_notifications(tracker: ModelPerformanceTracker) -> None:
     assert list(await outbox.list_due()) == [""]
     assert (await outbox.route([channel, channel | {"channel": "other"}])).n_routed >= 10
     held = await outbox.claim("ops", lease=LEASE, limit=5)
-    await outbox.mark_delivered(held[0].id, 1)
+    await outbox.mark_delivered(held[:1])
     await outbox.mark_dead(held[1].id, 1, error_message="HTTP 404")
     await outbox.mark_dead(held[2].id, 1, error_message="HTTP 404")
     await outbox.retry_later(held[3].id, 1, run_after=NOW, error_message="HTTP 500")

@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.writers import pass_the_gate
 
 from model_perf import DeliveryReport, ModelPerformanceTracker, StorageError
+from model_perf._opening import Opening
 from model_perf.notify import CallableChannel, Channel, Message, WebhookChannel
 from model_perf.repos._executor import utc_now
 
@@ -34,7 +35,8 @@ async def deliver_through_failures(dsn: str, schema: str, url: str) -> int:
                 await _deliver_until_done(tracker)
                 return failed
             except StorageError as error:
-                assert error.retry_safe
+                if not error.retry_safe:
+                    raise
                 failed += 1
                 await asyncio.sleep(0.1)
 
@@ -73,10 +75,8 @@ def in_two_minutes() -> datetime:
     return utc_now() + timedelta(minutes=2)
 
 
-def _connected(dsn: str, schema: str, channel: Channel) -> ModelPerformanceTracker:
-    return ModelPerformanceTracker.connect(  # type: ignore[return-value]
-        dsn, schema=schema, max_size=4, acquire_timeout_s=2.0, channels=[channel]
-    )
+def _connected(dsn: str, schema: str, channel: Channel) -> Opening[ModelPerformanceTracker]:
+    return ModelPerformanceTracker.connect(dsn, schema=schema, max_size=4, acquire_timeout_s=2.0, channels=[channel])
 
 
 async def _deliver_until_done(tracker: ModelPerformanceTracker) -> DeliveryReport:

@@ -151,12 +151,12 @@ async def test_an_interrupted_process_hands_back_what_it_holds(
         "import asyncio; from tests.faults.tellers import deliver_until_stopped as work;"
         f"asyncio.run(work({database!r}, {tracker.schema!r}, {str(log)!r}))"
     )
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, env=os.environ, stderr=subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, cwd=ROOT, stderr=subprocess.PIPE)
     try:
         await until(lambda: len(lines(log)) >= 50, 60)
     finally:
         process.send_signal(signal.SIGINT)
-        _, errors = await asyncio.to_thread(process.communicate)
+        _, errors = await process.communicate()
     assert errors.rstrip().endswith(b"KeyboardInterrupt"), errors
     held = f"SELECT count(*) FROM {tracker.schema}.model_notifications WHERE lease_until IS NOT NULL"
     assert await host.fetchval(held) == 0

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from attrs import evolve
 from tests.factories import START, make_ref
 
 from model_perf import ConflictError, InvalidInputError, ModelPerformanceTracker, NotFoundError, Notification
@@ -177,9 +178,9 @@ async def test_a_claim_holds_all_that_a_message_says(bound: ModelPerformanceTrac
 async def test_a_delivery_ends_a_notification(bound: ModelPerformanceTracker) -> None:
     """Once; and only the attempt that holds it can end it."""
     outbox, held = bound.notifications, await claim_one(bound)
-    assert not await outbox.mark_delivered(held.id, held.attempt + 1, now=at(2))
-    assert await outbox.mark_delivered(held.id, held.attempt, now=at(2))
-    assert not await outbox.mark_delivered(held.id, held.attempt, now=at(2))
+    assert await outbox.mark_delivered([evolve(held, attempt=held.attempt + 1)], now=at(2)) == set()
+    assert await outbox.mark_delivered([held, evolve(held, id=uuid4())], now=at(2)) == {held.id}
+    assert await outbox.mark_delivered([held], now=at(2)) == set()
     assert not await outbox.mark_dead(held.id, held.attempt, error_message="late")
     row = await outbox.fetch_notification(str(held.id))
     assert (row.status, row.delivered_at, row.lease_until, row.error_message) == ("delivered", at(2), None, None)
@@ -220,7 +221,7 @@ async def test_what_is_handed_back_is_due_at_once(bound: ModelPerformanceTracker
     assert (again.id, again.attempt, again.failures) == (held.id, 2, 0)
     await outbox.hand_back([held], now=at(1))
     assert await claim(outbox, 1) == []
-    assert not await outbox.mark_delivered(held.id, 1)
+    assert not await outbox.mark_delivered([held])
 
 
 async def test_what_waited_too_long_is_dropped(bound: ModelPerformanceTracker) -> None:
@@ -314,7 +315,7 @@ async def test_lists_are_filtered_and_paged(bound: ModelPerformanceTracker) -> N
         await open_alerts(bound, 2, minutes=i, alert_type=f"type {i}")
     await outbox.route([channel(), channel("other", alert_types=["type 1"])], now=at(5))
     [held] = await claim(outbox, 5, channel="other", limit=1)
-    await outbox.mark_delivered(held.id, 1)
+    await outbox.mark_delivered([held])
     [delivered] = (await outbox.list_notifications(status="delivered")).items
     assert (delivered.id, delivered.alert_type, delivered.machine_id) == (held.id, "type 1", held.machine_id)
     assert len((await outbox.list_notifications(channel="other")).items) == 2

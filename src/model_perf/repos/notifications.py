@@ -23,7 +23,7 @@ sending some of them leaves."""
 class NotificationRepo:
     """Reads and writes ``model_notifications`` and ``model_notification_channels``.
 
-    A claimed notification belongs to its attempt: what settles it names the attempt it speaks for, and answers False
+    A claimed notification belongs to its attempt: what settles it names the attempt it speaks for, and changes nothing
     where a later attempt has taken it over. Rows are written by the trigger that logs what happens to an alert.
     """
 
@@ -101,9 +101,11 @@ class NotificationRepo:
         rows = await self._executor.run(claim_allowed, transaction=allowance is not None, repeatable=False)
         return [read_delivery(row) for row in rows]
 
-    async def mark_delivered(self, notification_id: UUID | str, attempt: int, *, now: datetime | None = None) -> bool:
-        """The receiver has it."""
-        return await self._settle("mark_delivered", notification_id, attempt, self._executor.moment(now))
+    async def mark_delivered(self, held: Sequence[Delivery], *, now: datetime | None = None) -> set[UUID]:
+        """The receiver has them; the ids of those that were still held by their attempts."""
+        ids, attempts = as_texts(each.id for each in held), as_texts(each.attempt for each in held)
+        rows = await self._executor.fetch(self._queries["mark_delivered"], ids, attempts, self._executor.moment(now))
+        return {check.as_uuid(row["id"], "id") for row in rows}
 
     async def retry_later(
         self,

@@ -109,10 +109,16 @@ VALUES ($1, $3, $2)
 ON CONFLICT (channel) DO UPDATE SET rests_until = greatest(c.rests_until, excluded.rests_until)
 
 -- name: mark_delivered
--- $1 id, $2 attempt, $3 now
-UPDATE {schema}.model_notifications
+-- $1 ids, $2 their attempts, $3 now
+UPDATE {schema}.model_notifications n
 SET status = 'delivered', delivered_at = $3, lease_until = NULL, error_message = NULL
-WHERE id = $1 AND attempt = $2 AND status = 'pending'
+FROM (
+    SELECT x.id FROM {schema}.model_notifications x
+    JOIN unnest($1::text[]::uuid[], $2::text[]::integer[]) AS h (id, attempt) ON x.id = h.id AND x.attempt = h.attempt
+    WHERE x.status = 'pending' ORDER BY x.id FOR UPDATE OF x
+) held
+WHERE n.id = held.id
+RETURNING n.id
 
 -- name: retry_later
 -- $1 id, $2 attempt, $3 run_after, $4 error_message, $5 failures to count: 1, or 0 where the receiver asked to wait
