@@ -24,7 +24,7 @@ from tests.pages import ROOT, Chunk, read_chunks
 from tests.servers import with_database
 
 import model_perf
-from model_perf import cli, records, repos, results
+from model_perf import cli, notify, records, repos, results
 from model_perf.sql.migrate import migrate
 from model_perf.web import create_router
 from model_perf.web.schemas import ModelPerfProblem
@@ -185,6 +185,7 @@ def code_words(text: str) -> set[str]:
         pytest.param(model_perf.__all__, id="model_perf"),
         pytest.param(model_perf.stats.__all__, id="stats"),
         pytest.param(model_perf.drift.__all__, id="drift"),
+        pytest.param(notify.__all__, id="notify"),
     ],
 )
 def test_every_public_name_is_in_the_reference(names: list[str]) -> None:
@@ -213,6 +214,7 @@ def public_members(cls: type) -> set[str]:
         *(model_perf.TableSize, model_perf.Diagnosis, model_perf.Finding),
         *(records.Champion, records.SeenWorker, results.Promotion, repos.ChampionRepo, repos.WorkerRepo),
         *(model_perf.TrainingOutcome, model_perf.TrainingContext, model_perf.Worker),
+        *(repos.NotificationRepo, model_perf.Notification, results.DeliveryReport, notify.Channel, notify.Message),
         *(repos.SlotVersion, results.SlotSummary, results.ImportReport, results.TableImport, results.RejectedRow),
     ],
 )

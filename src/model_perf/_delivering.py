@@ -273,7 +273,7 @@ class _Turn:
 
     def _give_up(self, error: ModelPerfError) -> None:
         self.of.fatal.append(error)
-        self.is_over = True
+        self.is_resting = True
 
     async def _give_back(self) -> None:
         """At a cancellation: stop what is being sent, finish what is being written down, return the rest."""

@@ -25,6 +25,17 @@ async def deliver_all(dsn: str, schema: str, url: str) -> DeliveryReport:
         return await _deliver_until_done(tracker)
 
 
+async def deliver_to_file(dsn: str, schema: str, log: str) -> DeliveryReport:
+    """The same to a function that notes each message."""
+
+    async def tell(message: Message) -> None:
+        note(log, message)
+
+    async with _connected(dsn, schema, CallableChannel(tell)) as tracker:
+        await pass_the_gate(dsn)
+        return await _deliver_until_done(tracker)
+
+
 async def deliver_through_failures(dsn: str, schema: str, url: str) -> int:
     """The same while the database goes away and comes again; how many calls failed."""
     failed = 0

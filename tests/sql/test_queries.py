@@ -205,7 +205,11 @@ INSERT INTO model_training_history (id, model_type, machine_id, training_status,
 SELECT md5('r' || i)::uuid, 'baseline', md5('p' || i)::uuid, CASE WHEN i % 10 = 0 THEN 'pending' ELSE 'completed' END,
     'manual', '2024-01-01Z'::timestamptz + i * interval '1 minute', '2024-01-01Z'::timestamptz
 FROM generate_series(1, 5000) i;
-ANALYZE models, model_performance_metrics, model_drift_state, model_alerts, model_training_history;
+INSERT INTO model_notifications (event_id, channel, status, run_after, created_at)
+SELECT e.id, 'ops', CASE WHEN e.id % 10 = 0 THEN 'pending' ELSE 'delivered' END, e.occurred_at, e.occurred_at
+FROM model_alert_events e;
+ANALYZE models, model_performance_metrics, model_drift_state, model_alerts, model_training_history,
+    model_notifications, model_alert_events;
 SET LOCAL search_path = '';
 """
 
@@ -277,6 +281,7 @@ HOT: dict[str, tuple[str, str, tuple[object, ...], set[str]]] = {
         (START + timedelta(days=400), START + timedelta(days=401), "w"),
         {"model_training_history_due", "model_training_history_pkey"},
     ),
+<<<<<<< ours
     **{
         name: (
             *("training", name),
@@ -285,6 +290,19 @@ HOT: dict[str, tuple[str, str, tuple[object, ...], set[str]]] = {
         )
         for name in ("claim_many", "claim_with_upkeep")
     },
+=======
+    "list_due": ("notifications", "list_due", (START + timedelta(days=400),), {"model_notifications_due"}),
+    "claim a notification": (
+        *("notifications", "claim"),
+        ("ops", START + timedelta(days=400), START + timedelta(days=401), 10, 8),
+        {"model_notifications_due"},
+    ),
+    "list_notifications": (
+        *("notifications", "list_notifications"),
+        (datetime.max.replace(tzinfo=START.tzinfo), LAST_ID, 101),
+        {"model_notifications_newest"},
+    ),
+>>>>>>> theirs
     "fail_expired": ("training", "fail_expired", (START + timedelta(days=400),), {"model_training_history_due"}),
 }
 

@@ -97,8 +97,8 @@ class NotificationRepo:
             await connection.execute(self._queries["spend"], name, after(len(rows)))
             return rows
 
-        # A repeat after a lost answer would claim others; the lost ones come back when their lease ends.
-        rows = await self._executor.run(claim_allowed, transaction=allowance is not None, repeatable=False)
+        # A repeat after a lost answer claims others, and is safe: the lost ones come back when their lease ends.
+        rows = await self._executor.run(claim_allowed, transaction=allowance is not None)
         return [read_delivery(row) for row in rows]
 
     async def mark_delivered(self, held: Sequence[Delivery], *, now: datetime | None = None) -> set[UUID]:
