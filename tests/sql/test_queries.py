@@ -281,7 +281,6 @@ HOT: dict[str, tuple[str, str, tuple[object, ...], set[str]]] = {
         (START + timedelta(days=400), START + timedelta(days=401), "w"),
         {"model_training_history_due", "model_training_history_pkey"},
     ),
-<<<<<<< ours
     **{
         name: (
             *("training", name),
@@ -290,7 +289,6 @@ HOT: dict[str, tuple[str, str, tuple[object, ...], set[str]]] = {
         )
         for name in ("claim_many", "claim_with_upkeep")
     },
-=======
     "list_due": ("notifications", "list_due", (START + timedelta(days=400),), {"model_notifications_due"}),
     "claim a notification": (
         *("notifications", "claim"),
@@ -302,7 +300,6 @@ HOT: dict[str, tuple[str, str, tuple[object, ...], set[str]]] = {
         (datetime.max.replace(tzinfo=START.tzinfo), LAST_ID, 101),
         {"model_notifications_newest"},
     ),
->>>>>>> theirs
     "fail_expired": ("training", "fail_expired", (START + timedelta(days=400),), {"model_training_history_due"}),
 }
 
