@@ -12,6 +12,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from tests.factories import make_ref
 
 import model_perf
 from model_perf import ModelPerformanceTracker
@@ -194,6 +195,31 @@ async def test_run_checks_tells_what_it_did(database: str, tracker: ModelPerform
     assert [line.split()[:2] for line in first.stdout.splitlines()][:2] == [["expired_runs", "0"], ["failures", "1"]]
     second = json.loads(run(*given, "--json").stdout)
     assert (second["is_ok"], second["failures"], len(second["steps"])) == (True, [], 7)
+
+
+async def test_run_checks_tells_channels(
+    database: str, tracker: ModelPerformanceTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that the host's options name; one that fails is told, and the command ends with 1."""
+    (tmp_path / "channels_of_a_test.py").write_text(
+        "from model_perf.notify import CallableChannel\n"
+        "def tell(message): print('told', message.payload['alert']['type'])\n"
+        "def refuse(message): raise ValueError('no pager')\n"
+        "def good(): return {'channels': [CallableChannel(tell, name='a')]}\n"
+        "def bad(): return {'channels': [CallableChannel(refuse, name='b')]}\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    given = ("run-checks", "--dsn", database, "--schema", tracker.schema, "--options")
+    await tracker.alerts.open_or_repeat(make_ref(), alert_type="own", severity="warning", message="look")
+    told = run(*given, "channels_of_a_test:good")
+    assert (told.returncode, told.stdout.splitlines()[0]) == (0, "told own")
+    assert "notifications" in told.stdout
+    await tracker.alerts.open_or_repeat(make_ref(), alert_type="other", severity="warning", message="look")
+    refused = run(*given, "channels_of_a_test:bad", "--json")
+    assert refused.returncode == 1
+    report = json.loads(refused.stdout)
+    assert (report["notifications"]["n_retried"], report["is_ok"]) == (1, False)
+    assert "channel b: " in report["steps"][-1]["errors"][0]
 
 
 async def test_run_checks_ends_with_1_where_a_step_failed(

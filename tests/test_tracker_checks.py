@@ -251,6 +251,19 @@ async def test_the_charts_of_the_old_version_restart(
     assert (kept["recovery"][0], kept["metrics"]["rmse"]["cusum"]) == (None, 0.0)
 
 
+async def test_alerts_of_the_champion_wait_until_another_version_serves(
+    timed: ModelPerformanceTracker, clock: Clock
+) -> None:
+    """A new version that nobody has promoted helps nobody: the old one goes on serving, and its alert stays."""
+    await timed.promote(REF, by="ana", reason="the first")
+    alert = await open_alert(timed)
+    clock.now += HOUR
+    await run_and_complete(timed)
+    assert (await timed.run_checks()).retrained == ()
+    await timed.promote(make_ref(version=2), by="ana", reason="better")
+    assert ids((await timed.run_checks()).retrained) == [alert.id]
+
+
 async def test_only_the_run_that_is_asked_for(timed: ModelPerformanceTracker, clock: Clock) -> None:
     """A worker resolves by its own run, and by no other."""
     await open_alert(timed)

@@ -69,6 +69,24 @@ async def test_an_async_trainer_completes_its_run(tracker: ModelPerformanceTrack
     assert (model.ref, model.training_data_end) == (make_ref(version=2), end)
 
 
+async def test_a_completed_run_resolves_the_alert_that_it_answers(tracker: ModelPerformanceTracker) -> None:
+    """At once, without waiting for somebody to run the checks."""
+    alert = await tracker.alerts.open_or_repeat(
+        make_ref(), alert_type="performance_degradation", severity="critical", message="rmse is 40% worse"
+    )
+
+    @tracker.trainer("baseline")
+    async def train(run: TrainingRun, context: TrainingContext) -> TrainingOutcome:
+        return outcome()
+
+    run = await open_run(tracker)
+    async with tracker.worker(**FAST) as worker:
+        await until_ended(tracker, run)
+        await worker.drain()
+    resolved = await tracker.alerts.fetch(alert.id)
+    assert (resolved.resolution, resolved.resolution_notes) == ("retrained", f"run {run.id} has made version 2")
+
+
 async def test_a_plain_function_trains_in_a_thread(tracker: ModelPerformanceTracker) -> None:
     """It may block, say how far it is, and call the tracker; the event loop goes on, and so does the lease."""
     seen: list[Any] = []

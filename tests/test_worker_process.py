@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,8 +12,7 @@ from pathlib import Path
 import pytest
 from tests.trainings import PRESS, open_run, until, until_ended
 
-from model_perf import InvalidInputError, ModelPerformanceTracker
-from model_perf._worker_process import load
+from model_perf import ModelPerformanceTracker
 
 ROOT = Path(__file__).parents[1]
 TRAINERS = "tests.hosts_training:register"
@@ -69,32 +67,9 @@ async def test_a_worker_whose_slots_are_stuck_ends(tracker: ModelPerformanceTrac
         assert "every slot is held by a trainer that hangs" in process.stderr.read()
 
 
-@pytest.mark.parametrize(
-    ("path", "text"),
-    [
-        ("tests.hosts_training", "is not module:function"),
-        (":register", "is not module:function"),
-        ("tests.hosts_training:nobody", "has no function 'nobody'"),
-        ("tests.hosts_training:__name__", "has no function '__name__'"),
-    ],
-)
-def test_what_names_no_function_is_refused(path: str, text: str) -> None:
-    """By what is wrong with it."""
-    with pytest.raises(InvalidInputError, match=text):
-        load(path)
-
-
 async def test_a_module_that_is_not_there_is_1(tracker: ModelPerformanceTracker, database: str) -> None:
     """With its name on stderr."""
     with start(database, tracker, "--trainers", "no_such_module:register") as process:
         assert process.wait(20) == 1
         assert process.stderr is not None
         assert "no_such_module" in process.stderr.read()
-
-
-def test_modules_are_found_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A console script has its own directory on the path, and not the one that it is called in."""
-    (tmp_path / "trainers_of_a_test.py").write_text("def register(tracker): ...\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in ("", os.getcwd())])
-    assert load("trainers_of_a_test:register").__module__ == "trainers_of_a_test"

@@ -13,10 +13,10 @@ from model_perf.errors import ConflictError, NotFoundError
 from model_perf.records import Alert
 from model_perf.repos._executor import Executor
 from model_perf.repos.checks import ChecksRepo, Retrained
-from model_perf.results import ChecksReport, CheckStep
+from model_perf.results import ChecksReport, CheckStep, DeliveryReport
 
 if TYPE_CHECKING:
-    from model_perf._facade.ab_tests import ABTestCalls
+    from model_perf.tracker import ModelPerformanceTracker
 
 Step = Callable[[], Awaitable[object]]
 
@@ -24,12 +24,13 @@ Step = Callable[[], Awaitable[object]]
 class Checks:
     """The steps of one call, in order: what a step does may be due by what the one before it found."""
 
-    def __init__(self, tracker: ABTestCalls, executor: Executor) -> None:
+    def __init__(self, tracker: ModelPerformanceTracker, executor: Executor) -> None:
         self._tracker = tracker
         self._executor = executor
         self._repo = ChecksRepo(executor)
         self._now = executor.moment()
         self.failed: list[tuple[str, Exception]] = []
+        self._refused: list[str] = []
         self.steps: dict[str, Step] = {
             "expired_runs": lambda: self._repo.fail_expired(self._now),
             "failures": lambda: self._repo.tell_failures(self._now),
@@ -39,18 +40,22 @@ class Checks:
             "concluded_tests": self._conclude_due,
             "retrained": self.resolve_retrained,
         }
+        # Last: what the steps before have done is told at once. A host's transaction must not wait for its receivers.
+        if tracker._channels and not executor.is_bound:
+            self.steps["notifications"] = self._deliver
 
     async def run(self) -> ChecksReport:
         found: dict[str, object] = {}
         steps = []
         for name, work in self.steps.items():
-            begin, self.failed = time.perf_counter(), []
+            begin, self.failed, self._refused = time.perf_counter(), [], []
             try:
                 found[name] = await work()
             except Exception as error:  # whatever it is, the other steps are due, and the report says so
                 self.failed.append(("", error))
-            errors = tuple(f"{what}{type(error).__name__}: {error}" for what, error in self.failed)
-            steps.append(CheckStep(name=name, duration_s=time.perf_counter() - begin, errors=errors))
+            errors = [f"{what}{type(error).__name__}: {error}" for what, error in self.failed]
+            duration = time.perf_counter() - begin
+            steps.append(CheckStep(name=name, duration_s=duration, errors=(*errors, *self._refused)))
         return ChecksReport(started_at=self._now, steps=tuple(steps), **found)  # type: ignore[arg-type]
 
     async def resolve_retrained(self, run_id: UUID | str | None = None) -> tuple[Alert, ...]:
@@ -67,6 +72,11 @@ class Checks:
         except Exception as error:
             self.failed.append((f"alert {answered.alert_id}: ", error))
         return None
+
+    async def _deliver(self) -> DeliveryReport:
+        report = await self._tracker.deliver_notifications()
+        self._refused = [f"channel {name}: {error}" for name, error in report.errors.items()]
+        return report
 
     async def _conclude_due(self) -> tuple[UUID, ...]:
         concluded = []

@@ -131,19 +131,27 @@ def storable(text: str) -> str:
 async def follow_up(tracker: ModelPerformanceTracker, run: TrainingRun) -> None:
     """Start the test that the policy, or the alert that asked for the run, wants of its version.
 
-    The run is completed whatever comes of it; what was done is kept on the alert.
+    Then the alerts that the version answers are resolved; those of a slot whose test has begun wait for it. The run is
+    completed whatever comes of it, and what was done is kept on the alert.
     """
-    if run.alert_id is None and not tracker.policy.challenge_champion:
-        return
     try:
-        is_wanted, is_off = await tracker.training.fetch_wish(run)
-        if is_wanted or tracker.policy.challenge_champion:
-            done = {"reason": f"{_untested(run)}: automation is switched off"} if is_off else await _try(tracker, run)
-            log.info("run %s: %s", run.id, done["reason"])
-            if run.alert_id is not None:
-                await tracker.alerts.note_act(run.alert_id, done)
+        if run.alert_id is not None or tracker.policy.challenge_champion:
+            await _start_wished_test(tracker, run)
     except ModelPerfError as error:
         log.warning("run %s: no test of its version is started: %s", run.id, error)
+    try:
+        await tracker.resolve_retrained(run.id)
+    except ModelPerfError as error:
+        log.warning("run %s: the next run_checks() resolves the alerts that it answers: %s", run.id, error)
+
+
+async def _start_wished_test(tracker: ModelPerformanceTracker, run: TrainingRun) -> None:
+    is_wanted, is_off = await tracker.training.fetch_wish(run)
+    if is_wanted or tracker.policy.challenge_champion:
+        done = {"reason": f"{_untested(run)}: automation is switched off"} if is_off else await _try(tracker, run)
+        log.info("run %s: %s", run.id, done["reason"])
+        if run.alert_id is not None:
+            await tracker.alerts.note_act(run.alert_id, done)
 
 
 def _untested(run: TrainingRun) -> str:

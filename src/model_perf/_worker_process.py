@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import inspect
 import logging
-import os
 import signal
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 
-from model_perf import InvalidInputError, ModelPerformanceTracker, Worker
+from model_perf import ModelPerformanceTracker, Worker
+from model_perf._loading import load
 
 STUCK_EVERY_S = 1.0
 """How often it is looked whether any slot is left."""
@@ -44,24 +42,9 @@ async def run(tracker: ModelPerformanceTracker, args: argparse.Namespace) -> int
 
 
 async def _register(tracker: ModelPerformanceTracker, path: str) -> None:
-    function = load(path)
-    answer = function(tracker)
+    answer = load(path, "trainers")(tracker)
     if inspect.isawaitable(answer):
         await answer
-
-
-def load(path: str) -> Callable[[ModelPerformanceTracker], object]:
-    """The function that ``module:function`` names; modules are looked for in the working directory too."""
-    name, _, attribute = path.partition(":")
-    if not (name and attribute):
-        raise InvalidInputError("trainers", f"{path!r} is not module:function, as in my_models.training:register")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    module = importlib.import_module(name)
-    function: object = getattr(module, attribute, None)
-    if not callable(function):
-        raise InvalidInputError("trainers", f"module {name!r} has no function {attribute!r}")
-    return function
 
 
 def _stop_at_signals(worker: Worker) -> None:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from model_perf import (
     ChecksReport,
+    DeliveryReport,
     Diagnosis,
     ImportReport,
     ModelPerfError,
@@ -85,6 +86,7 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "doctor", help="look at all that an installation needs; exit 1 at a problem, 3 if something stays unknown"
     )
     _add_connection(command)
+    _add_options(command)
     command.add_argument("--json", action="store_true", help="print the findings as one JSON object")
     command.set_defaults(run=_doctor)
 
@@ -92,6 +94,7 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _add_prune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("prune", help="delete what is old and no longer needed")
     _add_connection(command)
+    _add_options(command)
     command.add_argument("--keep-days", type=_days, required=True, metavar="DAYS", help="younger rows stay")
     command.add_argument("--dry-run", action="store_true", help="count, and delete nothing")
     command.add_argument("--batch", type=int, default=1000, metavar="ROWS", help="of one transaction (default: 1000)")
@@ -123,6 +126,7 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _add_run_checks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("run-checks", help="do what is due, as from cron; exit 1 if a step failed")
     _add_connection(command)
+    _add_options(command)
     command.add_argument("--json", action="store_true", help="print the report as one JSON object")
     command.set_defaults(run=_run_checks)
 
@@ -130,6 +134,7 @@ def _add_run_checks(commands: argparse._SubParsersAction[argparse.ArgumentParser
 def _add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("worker", help="carry out training runs until SIGTERM or SIGINT")
     _add_connection(command)
+    _add_options(command)
     command.add_argument(
         "--trainers",
         required=True,
@@ -161,6 +166,11 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _add_connection(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dsn", default=os.environ.get("MODEL_PERF_DSN"), help=_DSN_HELP)
     command.add_argument("--schema", default="model_perf", help="default: model_perf")
+
+
+def _add_options(command: argparse.ArgumentParser) -> None:
+    help_text = "gives the tracker's options, as a dict with policy, channels, directory (default: none)"
+    command.add_argument("--options", metavar="MODULE:FUNCTION", help=help_text)
 
 
 def _migrate(args: argparse.Namespace) -> int:
@@ -233,8 +243,10 @@ def _demo(args: argparse.Namespace) -> int:
 async def _with_tracker(
     args: argparse.Namespace, work: Callable[[ModelPerformanceTracker], Awaitable[T]], *, connections: int = 1
 ) -> T:
-    opening = ModelPerformanceTracker.connect(args.dsn, schema=args.schema, min_size=1, max_size=connections)
-    async with opening as tracker:
+    from model_perf._loading import load_options
+
+    options = load_options(getattr(args, "options", None)) | {"schema": args.schema}
+    async with ModelPerformanceTracker.connect(args.dsn, min_size=1, max_size=connections, **options) as tracker:
         return await work(tracker)
 
 
@@ -271,11 +283,18 @@ def _describe_import(report: ImportReport) -> str:
 def _describe_checks(report: ChecksReport) -> str:
     lines = []
     for step in report.steps:
-        found = getattr(report, step.name)
-        n = "unknown" if found is None else found if isinstance(found, int) else len(found)
+        n = _count(getattr(report, step.name))
         lines.append(f"{step.name:18}{n:>8}{step.duration_s:9.2f} s")
         lines += [f"  failed: {error}" for error in step.errors]
     return "\n".join(lines)
+
+
+def _count(found: int | tuple[object, ...] | DeliveryReport | None) -> str:
+    if found is None:
+        return "unknown"
+    if isinstance(found, DeliveryReport):
+        return str(found.n_delivered)
+    return str(len(found) if isinstance(found, tuple) else found)
 
 
 def _listed(versions: Sequence[int]) -> str:

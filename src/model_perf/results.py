@@ -71,6 +71,8 @@ class ChecksReport:
         A/B tests past their end that were concluded.
     retrained : tuple of Alert, or None
         Of performance and data, resolved since a new version is there.
+    notifications : DeliveryReport or None
+        What the channels were told; None also without channels, and on a bound tracker, where the step is left out.
     """
 
     started_at: datetime
@@ -82,6 +84,7 @@ class ChecksReport:
     heard_again: tuple[Alert, ...] | None = None
     concluded_tests: tuple[UUID, ...] | None = None
     retrained: tuple[Alert, ...] | None = None
+    notifications: DeliveryReport | None = None
 
     @property
     def is_ok(self) -> bool:
@@ -97,14 +100,17 @@ class ChecksReport:
         """A JSON object: ids in the place of alerts, null for what a failed step does not know."""
         found: dict[str, object] = {"started_at": self.started_at.isoformat(), "is_ok": self.is_ok}
         for step in self.steps:
-            value = getattr(self, step.name)
-            found[step.name] = _ids(value) if isinstance(value, tuple) else value
+            found[step.name] = _as_json(getattr(self, step.name))
         found["steps"] = [asdict(step) for step in self.steps]
         return found
 
 
-def _ids(found: tuple[Alert | UUID, ...]) -> list[str]:
-    return [str(each.id if isinstance(each, Alert) else each) for each in found]
+def _as_json(found: int | tuple[Alert | UUID, ...] | DeliveryReport | None) -> object:
+    if isinstance(found, DeliveryReport):
+        return asdict(found)
+    if isinstance(found, tuple):
+        return [str(each.id if isinstance(each, Alert) else each) for each in found]
+    return found
 
 
 @frozen(kw_only=True)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from model_perf import _inbox as inbox
-from model_perf._facade.ab_tests import ABTestCalls
+from model_perf._facade.shared import Shared
 from model_perf.records import Alert, AutomationSwitch, Resolution, Severity
 
 if TYPE_CHECKING:
     from model_perf.results import ChecksReport
 
 
-class AlertCalls(ABTestCalls):
-    """What the facade answers about alerts; the round concludes tests, too."""
+class AlertCalls(Shared):
+    """What the facade answers about alerts, and the round of all that is due."""
 
     async def active_alerts(
         self,
@@ -107,12 +107,13 @@ class AlertCalls(ABTestCalls):
         """Do what is due over the whole fleet: once a minute or once an hour, from a cron job or the host's scheduler.
 
         Ends runs without a worker, opens and resolves the alerts of failed runs and of models that nobody evaluates any
-        more, concludes A/B tests past their end, and resolves alerts that a new version has answered. Many processes
-        may do it at once: what is due is done once. A step that fails is told in the report, and keeps no other.
+        more, concludes A/B tests past their end, resolves alerts that a new version has answered, and tells the
+        channels. Many processes may do it at once: what is due is done once. A step that fails is told in the report,
+        and keeps no other.
         """
         from model_perf._checks import Checks
 
-        return await Checks(self, self._executor).run()
+        return await Checks(self._whole, self._executor).run()
 
     async def resolve_retrained(self, run_id: UUID | str | None = None) -> tuple[Alert, ...]:
         """Resolve the alerts of performance and data that a completed run answers: *run_id*, or any.
@@ -121,7 +122,7 @@ class AlertCalls(ABTestCalls):
         """
         from model_perf._checks import Checks
 
-        checks = Checks(self, self._executor)
+        checks = Checks(self._whole, self._executor)
         resolved = await checks.resolve_retrained(run_id)
         if checks.failed:
             raise checks.failed[0][1]

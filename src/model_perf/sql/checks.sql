@@ -144,7 +144,8 @@ RETURNING {columns}
 
 -- name: list_retrained
 -- $1 the time until which a run must have ended if its alert waits for a test that nobody has started: open alerts of
--- performance and data that a completed run answers. Where it started a test, its version must have won that
+-- performance and data that a completed run answers. Where it started a test, its version must have won that; where
+-- it is kept which version serves, that must be another one than the alert's
 SELECT a.id, c.id AS run_id, c.model_version, c.test_name
 FROM {schema}.model_alerts a
 CROSS JOIN LATERAL (
@@ -156,6 +157,9 @@ CROSS JOIN LATERAL (
             ELSE (a.auto_action ->> 'start_ab_test') IS DISTINCT FROM 'true' OR r.training_end <= $1 END
     ORDER BY r.training_end LIMIT 1
 ) c
-WHERE NOT a.is_resolved AND a.alert_type IN ('performance_degradation', 'data_drift')
+WHERE NOT a.is_resolved AND a.alert_type IN ('performance_degradation', 'data_drift') AND coalesce((
+    SELECT (s.model_id, s.model_version) IS DISTINCT FROM (a.model_id, a.model_version)
+    FROM {schema}.model_champions s WHERE s.machine_id = a.machine_id AND s.model_type = a.model_type
+    ORDER BY s.number DESC LIMIT 1), true)
 -- filters
 ORDER BY a.id
