@@ -105,7 +105,7 @@ class WebhookChannel(Channel):
 
         return httpx.AsyncHTTPTransport(
             verify=True if self.ssl_context is None else self.ssl_context,
-            proxy=self.proxy,
+            proxy=None if self.proxy is None else httpx.Proxy(self.proxy),
             trust_env=False,
             limits=httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
         )
