@@ -22,7 +22,7 @@ from model_perf.repos import NotificationRepo
 from model_perf.results import DeliveryReport
 
 if TYPE_CHECKING:
-    from model_perf.notify import Channel, Message
+    from model_perf.notify import Channel, DeliveryError, Message
     from model_perf.notify._channel import Send
 
 _LOG = logging.getLogger("model_perf.notify")
@@ -163,7 +163,7 @@ class _Turn:
                 await self.of.repo.hand_back(self.unsent, now=self.of.clock())
         except ModelPerfError as error:
             self._give_up(error)
-        except asyncio.CancelledError:
+        except BaseException:
             await self._give_back()
             raise
 
@@ -203,22 +203,22 @@ class _Turn:
         except ModelPerfError as lost:
             self._give_up(lost)
 
-    async def _send(self, held: Delivery) -> Exception | None:
+    async def _send(self, held: Delivery) -> DeliveryError | None:
         try:
             await self.send(self.of.make_message(held))
         except asyncio.CancelledError as cancelled:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            return RuntimeError(f"the channel's function was cancelled {cancelled}".rstrip())
+            return _failure(RuntimeError(f"the channel's function was cancelled {cancelled}".rstrip()), self.channel)
         except Exception as error:  # whatever a channel raises: the notification is kept, and the error told
-            return error
+            return _failure(error, self.channel)
         return None
 
-    def _learn(self, error: Exception | None) -> None:
+    def _learn(self, error: DeliveryError | None) -> None:
         self.failures_in_a_row = 0 if error is None else self.failures_in_a_row + 1
-        if self.failures_in_a_row >= self.channel.concurrency or getattr(error, "retry_after_s", None) is not None:
-            self.is_resting = True
+        has_asked = error is not None and error.retry_after_s is not None
+        self.is_resting = self.is_resting or has_asked or self.failures_in_a_row >= self.channel.concurrency
 
     async def _write_down(self, held: Delivery) -> None:
         """Together with all others that arrive while the ones before are written."""
@@ -235,16 +235,16 @@ class _Turn:
             try:
                 ours = await _insist(partial(self.of.repo.mark_delivered, held, now=self.of.clock()))
             except Exception as error:
-                for _, written in batch:
+                for _, written in _awaited(batch):
                     written.set_exception(error)
             else:
-                for each, written in batch:
+                for each, written in _awaited(batch):
                     written.set_result(each.id in ours)
 
-    async def _put_off(self, held: Delivery, error: Exception) -> None:
+    async def _put_off(self, held: Delivery, error: DeliveryError) -> None:
         repo, now = self.of.repo, self.of.clock()
-        text, pause_s = _describe(error, self.channel), getattr(error, "retry_after_s", None)
-        if self._is_last(held, error, pause_s):
+        text, pause_s = str(error), error.retry_after_s
+        if error.is_final or self._is_last(held, pause_s):
             if await _insist(lambda: repo.mark_dead(held.id, held.attempt, error_message=text)):
                 self._count_dead(held, text)
             return
@@ -260,9 +260,7 @@ class _Turn:
             self.of.counts["n_retried"] += 1
         self.of.note(self.channel, text)
 
-    def _is_last(self, held: Delivery, error: Exception, pause_s: float | None) -> bool:
-        if getattr(error, "is_final", False):
-            return True
+    def _is_last(self, held: Delivery, pause_s: float | None) -> bool:
         most = self.channel.max_attempts
         return held.attempt >= WAITS_PER_FAILURE * most if pause_s is not None else held.failures + 1 >= most
 
@@ -298,6 +296,10 @@ def _routing(channel: Channel) -> dict[str, object]:
     }
 
 
+def _awaited(batch: list[tuple[Delivery, asyncio.Future[bool]]]) -> list[tuple[Delivery, asyncio.Future[bool]]]:
+    return [each for each in batch if not each[1].done()]
+
+
 async def _insist(work: Callable[[], Awaitable[T]]) -> T:
     for wait_s in SETTLE_WAITS_S:
         try:
@@ -307,6 +309,15 @@ async def _insist(work: Callable[[], Awaitable[T]]) -> T:
                 raise
         await asyncio.sleep(wait_s)
     return await work()
+
+
+def _failure(error: Exception, channel: Channel) -> DeliveryError:
+    """The same as a `DeliveryError`, whose words hold nothing that the channel calls secret."""
+    from model_perf.notify import DeliveryError
+
+    if isinstance(error, DeliveryError):
+        return DeliveryError(_describe(error, channel), is_final=error.is_final, retry_after_s=error.retry_after_s)
+    return DeliveryError(_describe(error, channel))
 
 
 def _describe(error: Exception, channel: Channel) -> str:

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from tests.factories import START, make_ref
 from tests.faults.tellers import (
     SECRET,
     deliver_all,
@@ -24,6 +25,7 @@ from tests.faults.tellers import (
     deliver_until_stopped,
     in_two_minutes,
 )
+from tests.faults.test_host_codecs import HOSTS
 from tests.notify.receiver import receiving, slowly, status, until
 from tests.servers import KillableServer
 from tests.writers import results_of, run_at_once, start_at_once
@@ -211,6 +213,30 @@ async def test_a_pool_that_closes_during_a_delivery_loses_nothing(
     assert len(set(receiver.ids)) == 20
     # Of the twenty, what one process held at once: two for each of its four hands.
     assert len(receiver.ids) <= 28
+
+
+@pytest.mark.parametrize("name", HOSTS)
+async def test_messages_are_the_same_on_every_hosts_pool(
+    tracker: ModelPerformanceTracker, database: str, name: str
+) -> None:
+    """Whatever codecs the host has set, without a statement cache, and in another zone of the session."""
+    told: list[Message] = []
+
+    async def tell(message: Message) -> None:
+        told.append(message)
+
+    channels = [CallableChannel(tell), CallableChannel(tell, name="limited", rate_limit=5)]
+    settings = {"server_settings": {"TimeZone": "Asia/Kolkata", "DateStyle": "German"}}
+    async with asyncpg.create_pool(database, min_size=1, max_size=3, **settings, **HOSTS[name]) as own:
+        host = ModelPerformanceTracker(own, schema=tracker.schema, channels=channels, clock=lambda: START)
+        details = {"column": "load", "shares": [0.25, None]}
+        await host.alerts.open_or_repeat(make_ref(), alert_type="x", severity="info", message="m", details=details)
+        assert (await host.deliver_notifications()).n_delivered == 2
+    for message in told:
+        assert message.text == "m\nOpened at 2024-01-01 00:00 UTC."
+        assert message.payload["event"]["occurred_at"] == "2024-01-01T00:00:00+00:00"
+        assert message.payload["alert"]["details"] == details
+        assert message.payload["model"]["machine_id"] == str(make_ref().machine_id)
 
 
 def lines(log: Path) -> list[list[str]]:

@@ -131,6 +131,24 @@ async def test_a_function_says_what_happens_next(telling: Telling, clock: Clock)
     assert (report.n_delivered, report.n_dead, report.errors) == (1, 1, {"callable": "room is gone"})
 
 
+@pytest.mark.parametrize(("wait_s", "is_told"), [(float("nan"), False), (-1.0, False), (1e300, True)])
+async def test_a_wait_that_makes_no_sense_is_a_failure_as_any(
+    telling: Telling, clock: Clock, wait_s: float, is_told: bool
+) -> None:
+    """What is no time is refused where it is said; a thousand years count as a day."""
+
+    def wait(message: Message) -> None:
+        raise DeliveryError("asked to wait", retry_after_s=wait_s)
+
+    tracker = telling(CallableChannel(wait))
+    await open_alerts(tracker)
+    report = await tracker.deliver_notifications()
+    assert report.n_retried == 1
+    assert (report.errors["callable"] == "asked to wait") == is_told
+    later(clock, days=1)
+    assert (await tracker.deliver_notifications()).n_retried == 1
+
+
 async def test_a_sync_function_holds_up_neither_the_loop_nor_its_executor(telling: Telling) -> None:
     """While four calls block, the loop turns, and the loop's own executor is free."""
     tracker = telling(CallableChannel(hang, timeout_s=5.0))

@@ -255,8 +255,10 @@ async def test_a_slow_channel_starves_no_other(telling: Telling) -> None:
         await until(lambda: len(quick.requests) == 50, 2.5)
         assert not delivery.done()
         report = await delivery
-    # A receiver that has failed as often in a row as there are hands is left alone until the next call.
-    assert (report.n_delivered, report.n_retried, len(hanging.requests)) == (50, 4, 4)
+    # A receiver that has failed as often in a row as there are hands is left alone until the next call; before the last
+    # of these failures the hands of the others may have begun again.
+    assert (report.n_delivered, report.n_retried) == (50, len(hanging.requests))
+    assert 4 <= report.n_retried <= 7
 
 
 async def test_no_connection_is_held_while_a_receiver_thinks(
@@ -271,6 +273,18 @@ async def test_no_connection_is_held_while_a_receiver_thinks(
         pool: Any = tracker.pool
         assert pool.get_size() == pool.get_idle_size()
         assert (await delivery).n_delivered == 20
+
+
+async def test_a_proxy_that_is_given_is_used(telling: Telling) -> None:
+    """The request goes there, with the proxy's own credentials, and the receiver's name is the proxy's to find."""
+    async with receiving() as proxy:
+        address = proxy.url.split("/hooks")[0].replace("://", "://ada:pass@")
+        tracker = telling(webhook("http://receiver.invalid/hook", proxy=address))
+        await open_alerts(tracker)
+        assert (await tracker.deliver_notifications()).n_delivered == 1
+    assert proxy.requests[0].path == "http://receiver.invalid/hook"
+    # python -c "import base64; print(base64.b64encode(b'ada:pass'))"
+    assert proxy.requests[0].headers["proxy-authorization"] == "Basic YWRhOnBhc3M="
 
 
 async def test_neither_environment_nor_redirect_leads_elsewhere(

@@ -15,6 +15,9 @@ from model_perf.errors import InvalidInputError, ModelPerfError
 from model_perf.notify._message import EVENTS, Message
 from model_perf.records import SEVERITIES, Severity, as_severity
 
+LONGEST_WAIT_S = 86_400.0
+"""What a receiver's wish to be left alone is taken for at most."""
+
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 
@@ -26,13 +29,16 @@ class DeliveryError(ModelPerfError):
     is_final : bool
         Another attempt would fail as well: the notification is dead at once.
     retry_after_s : float or None
-        The receiver asks to be left alone for so long: the whole channel rests, and the attempt is no failure.
+        The receiver asks to be left alone for so long, a day at most: the whole channel rests, and the attempt is no
+        failure.
     """
 
     def __init__(self, message: str, *, is_final: bool = False, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.is_final = is_final
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = None
+        if retry_after_s is not None:
+            self.retry_after_s = min(check.as_float(retry_after_s, "retry_after_s", low=0.0), LONGEST_WAIT_S)
 
 
 def _as_words(value: Sequence[str] | None, argument: str) -> tuple[str, ...] | None:

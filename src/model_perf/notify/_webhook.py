@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from model_perf.errors import InvalidInputError
-from model_perf.notify._channel import Channel, DeliveryError, Send
+from model_perf.notify._channel import LONGEST_WAIT_S, Channel, DeliveryError, Send
 from model_perf.notify._message import Message
 from model_perf.notify._redaction import secrets_of_url, shown_url
 from model_perf.notify._signature import sign
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     import httpx
 
 SHORTEST_SECRET = 16
-LONGEST_WAIT_S = 86_400.0
-"""What a receiver's Retry-After is taken for at most."""
-
 _READ_BYTES = 4096
 _READ_S = 1.0
 """An answer is read so far only that its connection can be used again; what it says is not kept."""
@@ -105,7 +102,7 @@ class WebhookChannel(Channel):
 
         return httpx.AsyncHTTPTransport(
             verify=True if self.ssl_context is None else self.ssl_context,
-            proxy=self.proxy,
+            proxy=None if self.proxy is None else httpx.Proxy(self.proxy),
             trust_env=False,
             limits=httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
         )
