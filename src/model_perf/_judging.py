@@ -10,7 +10,7 @@ from attrs import evolve
 
 from model_perf.drift import DriftReport, PerformanceState, judge_performance, replay, restart_chart
 from model_perf.policy import MonitoringPolicy
-from model_perf.records import SEVERITIES, Evaluation, ModelRef, new_id
+from model_perf.records import SEVERITIES, Evaluation, ModelRef, as_ref, new_id
 from model_perf.repos._judged import Judgement, Recovered, StoredState
 from model_perf.repos.alerts import fingerprint
 
@@ -71,7 +71,7 @@ def with_alert(state: PerformanceState, *, is_alerted: bool) -> Mapping[str, obj
 
 def performance_fingerprint(ref: ModelRef) -> str:
     """What makes two critical verdicts the same condition."""
-    return fingerprint(PERFORMANCE_ALERT, ref)
+    return fingerprint(PERFORMANCE_ALERT, as_ref(ref))
 
 
 def restart_charts(state: Mapping[str, object]) -> Mapping[str, object]:
