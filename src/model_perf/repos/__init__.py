@@ -5,12 +5,13 @@ from model_perf.repos._judged import FleetEntry, Point, SlotVersion
 from model_perf.repos._page import Page
 from model_perf.repos.ab_tests import ABTestRepo
 from model_perf.repos.alerts import AlertRepo
-from model_perf.repos.drift import DriftRepo, StoredReport
+from model_perf.repos.drift import AlarmPoint, DriftRepo, StoredReport
 from model_perf.repos.metrics import MetricsRepo
 from model_perf.repos.training import TrainingRepo
 
 __all__ = [
     "ABTestRepo",
+    "AlarmPoint",
     "AlertRepo",
     "DriftRepo",
     "FleetEntry",

@@ -124,15 +124,32 @@ class AlertRepo:
         """The open alerts, worst and newest first (critical > warning > info)."""
         worst = (3, datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
         args: list[object] = [*(read_cursor(cursor, parse_rank, parse_timestamp, UUID) or worst), as_limit(limit) + 1]
-        query = add_filters(
-            self._queries["list_active"],
-            args,
-            a__machine_id=None if machine_id is None else check.as_uuid(machine_id, "machine_id"),
-            a__model_type=as_optional_model_type(model_type),
-            a__severity=None if severity is None else as_severity(severity),
-        )
+        query = add_filters(self._queries["list_active"], args, **_filters(machine_id, model_type, severity))
         rows = await self._executor.fetch(query, *args)
         return make_page([read_alert(row) for row in rows], limit, _inbox_key)
+
+    async def list_slot(
+        self, model_type: str, machine_id: UUID | str, *, since: datetime, limit: int = 100
+    ) -> tuple[Alert, ...]:
+        """The alerts of a machine and model type that are open, or were opened since, newest first."""
+        slot = check.as_uuid(machine_id, "machine_id"), check.as_text(model_type, "model_type")
+        moment = check.as_timestamp(since, "since")
+        rows = await self._executor.fetch(self._queries["list_slot"], *slot, moment, as_limit(limit))
+        return tuple(read_alert(row) for row in rows)
+
+    async def list_resolved(
+        self,
+        *,
+        since: datetime,
+        machine_id: UUID | str | None = None,
+        model_type: str | None = None,
+        severity: Severity | str | None = None,
+        limit: int = 20,
+    ) -> tuple[Alert, ...]:
+        """The alerts that were closed since, the last closed one first."""
+        args: list[object] = [check.as_timestamp(since, "since"), as_limit(limit)]
+        query = add_filters(self._queries["list_resolved"], args, **_filters(machine_id, model_type, severity))
+        return tuple(read_alert(row) for row in await self._executor.fetch(query, *args))
 
     async def _refuse(self, name: str, alert_id: UUID) -> Alert:
         alert = await self.fetch(alert_id)
@@ -143,6 +160,16 @@ class AlertRepo:
 def fingerprint(alert_type: str, ref: ModelRef) -> str:
     """What makes two occurrences the same condition: the type and the deployment, never the metric."""
     return f"{alert_type}:{ref.model_id}:{ref.model_version}:{ref.machine_id}"
+
+
+def _filters(
+    machine_id: UUID | str | None, model_type: str | None, severity: Severity | str | None
+) -> dict[str, object]:
+    return {
+        "a__machine_id": None if machine_id is None else check.as_uuid(machine_id, "machine_id"),
+        "a__model_type": as_optional_model_type(model_type),
+        "a__severity": None if severity is None else as_severity(severity),
+    }
 
 
 def _inbox_key(alert: Alert) -> tuple[int, datetime, UUID]:
