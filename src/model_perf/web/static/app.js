@@ -44,14 +44,15 @@ function menu(name, query) {
   }));
 }
 
-function show(...nodes) {
+// The charts of before are ended first: what a view makes is new, whether it was asked for again or not.
+function show(make) {
   forgetCharts();
-  main.replaceChildren(...nodes);
+  main.replaceChildren(...[make()].flat(Infinity).filter(Boolean));
 }
 
 function loading(view) {
-  show(h("h1", null, view.title), h("div", { class: "state", role: "status" }, h("p", null, "Loading …"),
-    h("div", { class: "skeleton", "aria-hidden": "true" }, h("span"), h("span"), h("span"))));
+  show(() => [h("h1", null, view.title), h("div", { class: "state", role: "status" }, h("p", null, "Loading …"),
+    h("div", { class: "skeleton", "aria-hidden": "true" }, h("span"), h("span"), h("span")))]);
 }
 
 async function open({ isQuiet = false } = {}) {
@@ -88,7 +89,7 @@ function accept(view, data) {
   if (text !== current.text) {
     current.text = text;
     current.data = data;
-    swap(() => show(...[view.render(data, context())].flat(Infinity).filter(Boolean)));
+    swap(() => show(() => view.render(data, context())));
   } else {
     touchAges(main);
   }
@@ -118,7 +119,7 @@ function refuse(view, error, isQuiet) {
   main.removeAttribute("aria-busy");
   if (error.status === 401) {
     forget();
-    show(h("h1", null, view.title), login(error));
+    show(() => [h("h1", null, view.title), login(error)]);
     return;
   }
   if (isQuiet && current.data !== null && error.status !== 404) {
@@ -126,7 +127,7 @@ function refuse(view, error, isQuiet) {
     freshness.classList.add("stale");
   } else {
     forget();
-    show(h("h1", null, view.title), failure(error));
+    show(() => [h("h1", null, view.title), failure(error)]);
   }
   plan(POLL_S);
 }
@@ -169,7 +170,7 @@ function context() {
   return {
     query, say, isReadOnly: api.isReadOnly,
     refresh: () => open({ isQuiet: true }),
-    redraw: () => swap(() => show(...[VIEWS[name].render(current.data, context())].flat(Infinity).filter(Boolean))),
+    redraw: () => swap(() => show(() => VIEWS[name].render(current.data, context()))),
     go: (changes) => {
       const next = new URLSearchParams(query);
       for (const [key, value] of Object.entries(changes)) {

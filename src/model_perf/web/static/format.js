@@ -10,10 +10,10 @@ export function number(value, digits = 4) {
   }
   const size = Math.abs(value);
   if (size !== 0 && (size >= 1e9 || size < 1e-4)) {
-    return value.toExponential(digits - 2);
+    return Number(value.toPrecision(digits - 1)).toExponential().replace("e+", "e").replace(/^-/, "−");
   }
   const rounded = Number(value.toPrecision(digits));
-  return rounded.toLocaleString("en", { maximumFractionDigits: 10 });
+  return rounded.toLocaleString("en", { maximumFractionDigits: 10 }).replace("-", "−");
 }
 
 export const count = (value) => (value === null || value === undefined ? NONE : value.toLocaleString("en"));

@@ -53,7 +53,7 @@ function card(alert, page) {
       alert.auto_action_taken && h("span", null, "acted by itself"),
       alert.acknowledged_at !== null && h("span", { class: "done" }, `acknowledged by ${alert.acknowledged_by} `, ago(alert.acknowledged_at)),
       alert.snoozed_until !== null && h("span", { class: "done" }, "snoozed until ", time(alert.snoozed_until))),
-    !page.isReadOnly && acts(alert, page), history(alert));
+    h("div", { class: "acts" }, !page.isReadOnly && acts(alert, page), history(alert)));
 }
 
 function values(alert) {

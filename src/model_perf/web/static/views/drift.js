@@ -2,7 +2,7 @@
 
 import { timeChart } from "../chart.js";
 import { details, h, table } from "../dom.js";
-import { ago, count, day, minute, number, percent, pvalue, time } from "../format.js";
+import { ago, count, day, minute, number, percent, pvalue, signed, time } from "../format.js";
 import { badge, interval, pairedHistogram, stateWord } from "../marks.js";
 import { metricChecks } from "./checks.js";
 import { empty, facts, ofModel, slotHeading } from "./parts.js";
@@ -51,16 +51,18 @@ function row(column, drawn) {
   return h("li", { class: "column", "data-column": column.column },
     h("div", { class: "column-name" }, h("b", null, column.column), h("span", { class: "muted" }, ` ${column.kind ?? "empty"}`), h("div", null, badge(column.verdict))),
     drawn ? h("div", null, pairedHistogram(drawn, describe(column, drawn)), details(`cells ${column.column}`, "Show as table", () => cells(column, drawn))) : h("span", { class: "muted" }, "no histogram"),
-    first && first.effect_size !== null && first.threshold ? h("div", null, h("div", { class: "muted" }, `${QUESTIONS[first.name]}: `, h("b", { "data-number": "effect" }, number(first.effect_size, 3)), ` beyond chance, counts from ${number(first.threshold, 2)}`), effect(first)) : h("span"),
+    first && first.effect_size !== null && first.threshold ? h("div", null, h("div", { class: "muted" }, `${QUESTIONS[first.name]}: `, h("b", { "data-number": "effect" }, size(first, first.effect_size)), `${first.name === "distribution" ? " beyond chance" : " of the rows"}; counts from ${size(first, first.threshold)}`), effect(first)) : h("span"),
     h("div", { class: "column-why" }, column.reason, shares.length > 0 && h("div", { class: "muted" }, shares.map(([word, value], place) => `${place ? " · " : ""}${percent(value, 2)} ${word}`))));
 }
+
+const size = (check, value) => (check.name === "distribution" ? number(value, 3) : `${signed(value, (share) => percent(share, 2))}`);
 
 function effect(check) {
   const interval_ = check.confidence_interval;
   const values = [0, check.effect_size, check.threshold, interval_?.low, interval_?.high].filter(Number.isFinite);
   const to = Math.min(Math.max(...values), 8 * check.threshold) * 1.05;
-  return interval({ value: check.effect_size, low: interval_?.low ?? null, high: interval_?.high ?? null, from: Math.min(0, ...values), to, marks: [{ at: check.threshold }],
-    label: `Effect ${number(check.effect_size, 3)}, threshold ${number(check.threshold, 2)}` });
+  return interval({ value: check.effect_size, low: interval_?.low ?? null, high: interval_?.high ?? null, from: Math.min(0, ...values), to, marks: [{ at: check.threshold, text: size(check, check.threshold) }],
+    label: `Effect ${size(check, check.effect_size)}, threshold ${size(check, check.threshold)}` });
 }
 
 const write = (column) => (column.kind === "datetime" ? (value) => day(value / 1000) : (value) => number(value, 3));

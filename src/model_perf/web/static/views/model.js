@@ -8,6 +8,7 @@ import { metricChecks } from "./checks.js";
 import { empty, facts, link, ofModel, retrain, slotHeading, slotOf } from "./parts.js";
 
 const PERIODS = [["7", "7 days"], ["30", "30 days"], ["90", "90 days"], ["365", "1 year"], ["3650", "10 years"]];
+const TOWARDS = { degrading: "getting worse", improving: "getting better", stable: "too little to matter" };
 const seconds = (moment) => new Date(moment).getTime() / 1000;
 const valueOf = (point, metric) => point[metric] ?? point.further_metrics[metric] ?? null;
 const FIXED = ["r_squared", "rmse", "mae", "mape", "precision", "recall", "f1_score"];
@@ -51,7 +52,7 @@ function headline({ trend, checks, summary }) {
     [`Latest ${metricName(trend.metric)}`, number(newest ? valueOf(newest, trend.metric) : null), own && own.baseline_value !== null && `baseline ${number(own.baseline_value)}`],
     ["Degradation", own && own.degradation !== null ? signed(own.degradation, (value) => percent(value, 2)) : "–", own && own.threshold_value !== null && `critical from ${number(own.threshold_value)}`],
     ["Trend", badge(trend.trend_direction), trend.pvalue !== null && `p ${pvalue(trend.pvalue)}`],
-    ["Change", rate === null ? "–" : `${signed(rate, (value) => number(value, 3))}% a day`, rate !== null && (rate > 0 ? "getting worse" : "getting better")],
+    ["Change", rate === null ? "–" : `${signed(rate, (value) => number(value, 3))}% a day`, rate !== null && (TOWARDS[trend.trend_direction] ?? "not told from chance")],
     trend.days_to_threshold !== null && ["Threshold in", `${number(trend.days_to_threshold, 2)} days`, "if it goes on like this"],
     ["Evaluations", count(trend.n_evaluations), newest && ["last ", ago(newest.evaluation_date)]],
     ["In service", summary.model_version === null ? "–" : `v${summary.model_version}`, summary.versions.find((each) => each.is_active)?.version_label],
