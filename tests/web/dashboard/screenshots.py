@@ -52,7 +52,7 @@ async def _take(dsn: str, folder: Path) -> None:
                 for scheme in ("light", "dark"):
                     page = await browser.new_page(
                         viewport={"width": width, "height": height},
-                        color_scheme=scheme,  # type: ignore[arg-type]
+                        color_scheme=scheme,
                     )
                     for name, anchor in addresses(world).items():
                         await page.goto(f"{address}/model-performance/{anchor}")

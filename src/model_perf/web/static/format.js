@@ -16,6 +16,9 @@ export function number(value, digits = 4) {
   return rounded.toLocaleString("en", { maximumFractionDigits: 10 }).replace("-", "−");
 }
 
+// A quantity whose exact size tells nothing any more from a million on.
+export const plain = (value) => (value >= 1e6 ? "more than a million" : number(value, 3));
+
 export const count = (value) => (value === null || value === undefined ? NONE : value.toLocaleString("en"));
 
 export const percent = (value, digits = 3) => (value === null || value === undefined ? NONE : `${number(100 * value, digits)}%`);

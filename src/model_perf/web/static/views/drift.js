@@ -2,7 +2,7 @@
 
 import { timeChart } from "../chart.js";
 import { details, h, table } from "../dom.js";
-import { ago, count, day, minute, number, percent, pvalue, signed, time } from "../format.js";
+import { ago, count, day, minute, number, percent, plain, pvalue, signed, time } from "../format.js";
 import { badge, interval, pairedHistogram, stateWord } from "../marks.js";
 import { metricChecks } from "./checks.js";
 import { empty, facts, ofModel, slotHeading } from "./parts.js";
@@ -35,7 +35,7 @@ function input(view, data, page) {
   draw(FIRST);
   return [h("p", { class: "lead" }, h("strong", { "data-number": "headline" }, data.headline), "."),
     facts([["Window", window, [ago(data.window_end)]], ["Rows", count(data.n_current), `reference ${count(data.n_reference)}`],
-      ["Alarm", number(data.alarm_value, 3), `an alert opens at ${number(data.alarm_limit, 3)}`],
+      ["Alarm", plain(data.alarm_value), `an alert opens at ${plain(data.alarm_limit)}`],
       data.added_columns.length > 0 && ["New columns", count(data.added_columns.length), data.added_columns.slice(0, 5).join(", ")]]),
     h("p", { class: "legend-line" }, h("span", { class: "swatch of-reference", "aria-hidden": "true" }), " reference ", h("span", { class: "swatch of-current", "aria-hidden": "true" }), " this window"),
     box,
@@ -91,12 +91,12 @@ function cells(column, drawn) {
 }
 
 function alarm({ alarm: points }) {
-  const LOWEST = 0.1;
+  const [LOWEST, HIGHEST] = [0.1, 1e6]; // further out the picture would show nothing but how far out it is
   const last = points.at(-1);
   return timeChart({
     title: "Alarm of the input", isLog: true, height: 200,
-    summary: `${count(points.length)} windows; the alarm stands at ${number(last.alarm_value, 3)}, and opens an alert at ${number(last.alarm_limit, 3)}. While nothing changes it grows by 1 a window on average.`,
-    series: [{ label: "alarm", points: points.map((each) => [new Date(each.window_end).getTime() / 1000, Math.max(LOWEST, each.alarm_value)]), isStep: true }],
+    summary: `${count(points.length)} windows; the alarm stands at ${plain(last.alarm_value)}, and opens an alert at ${plain(last.alarm_limit)}. While nothing changes it grows by 1 a window on average.`,
+    series: [{ label: "alarm", points: points.map((each) => [new Date(each.window_end).getTime() / 1000, Math.min(HIGHEST, Math.max(LOWEST, each.alarm_value))]), isStep: true }],
     levels: [{ at: last.alarm_limit, colour: "critical", dash: [2, 3] }], include: [last.alarm_limit, 1],
     keys: [{ colour: "critical", label: "an alert opens", dash: [2, 3] }],
     table: { heads: ["Window end", "Version", "Verdict", "Columns drifted", "Alarm"], numeric: [1, 3, 4],
