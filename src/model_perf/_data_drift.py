@@ -136,7 +136,7 @@ def _alert(report: DataDriftReport, said: Mapping[str, object], ref: ModelRef, s
         "severity": "critical" if report.verdict == "critical" else "warning",
         "fingerprint": data_fingerprint(ref, segment),
         "alert_message": f"{ref.model_type} version {ref.model_version}: the input{where} has changed: {what}",
-        "alert_details": {**said, "segment": segment},
+        "alert_details": {**{key: value for key, value in said.items() if key != "histograms"}, "segment": segment},
     }
 
 

@@ -82,6 +82,7 @@ from model_perf.sql.migrate import SchemaStatus, migrate, read_status
 from model_perf.sql.migrate import check as check_schema
 
 if TYPE_CHECKING:
+    from model_perf._dashboard import DashboardViews
     from model_perf._experiments import Observations
     from model_perf.notify import Channel
 
@@ -256,6 +257,13 @@ class ModelPerformanceTracker(
         other._set_up(executor, self.policy, Lookups(None))
         other._trainers, other._promotion_callbacks = self._trainers, self._promotion_callbacks
         return other
+
+    @property
+    def dashboard(self) -> DashboardViews:
+        """What the views of a dashboard show, each by one call; no I/O."""
+        from model_perf._dashboard import DashboardViews
+
+        return DashboardViews(self, self._executor.moment)
 
     async def migrate(self) -> tuple[int, ...]:
         """Bring the schema up to date; the versions applied. See `model_perf.sql.migrate.migrate`."""

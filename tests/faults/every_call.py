@@ -374,6 +374,11 @@ async def read_everything(tracker: ModelPerformanceTracker) -> dict[str, Any]:
         "data": await tracker.drift.fetch_newest_report(REF),
         "reports": await _pages(lambda cursor: tracker.drift.list_reports(REF, **period, limit=1, cursor=cursor)),
         "slots": await _pages(lambda cursor: metrics.list_latest(limit=1, cursor=cursor)),
+        "judged": await metrics.list_newest_judged("baseline", MACHINE),
+        "recent": await metrics.list_recent_values([(REF.model_id, REF.model_version, MACHINE)], ["rmse"], n=5),
+        "alarm": await tracker.drift.list_alarm("baseline", MACHINE, since=START),
+        "slot alerts": await alerts.list_slot("baseline", MACHINE, since=START),
+        "resolved": await alerts.list_resolved(since=START),
         "deployments": await _pages(lambda cursor: metrics.list_models(limit=2, cursor=cursor)),
         "wish": await training.fetch_wish((await training.list_runs(model_type="worked")).items[0]),
         "outlook": await training.fetch_outlook("worked", MACHINE),
@@ -391,6 +396,7 @@ async def read_everything(tracker: ModelPerformanceTracker) -> dict[str, Any]:
         "switches": await _pages(lambda cursor: AutomationRepo(tracker._executor).list_switches(cursor=cursor)),
     }
     first: Alert = answers["alerts"][0]
+    answers["report"] = await tracker.drift.fetch_report(REF, answers["data"].id)
     answers["alert"] = await alerts.fetch(str(first.id))
     answers["events"] = await alerts.list_events(first.id)
     answers["notification"] = await tracker.notifications.fetch_notification(answers["told"][0].id)

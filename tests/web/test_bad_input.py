@@ -58,7 +58,7 @@ def test_every_parameter_has_a_valid_value() -> None:
     """A parameter that a route gains has to be added to the valid requests, which the bad ones are made from."""
     known = {name for operation in OPERATIONS.values() for name in operation.parameters}
     assert known == VALID.keys() | {"cursor"}
-    assert len(OPERATIONS) == 21
+    assert len(OPERATIONS) == 28
 
 
 async def test_a_valid_request_is_answered(client: httpx.AsyncClient, world: World) -> None:

@@ -121,7 +121,7 @@ def test_the_page_begins_with_the_host() -> None:
 
 def test_every_route_is_asked() -> None:
     """The requests of these tests reach all routes, each by two addresses."""
-    assert len(REQUESTS) == 2 * 21
+    assert len(REQUESTS) == 2 * 28
 
 
 @ROUTES
@@ -281,7 +281,7 @@ def test_the_hosts_openapi_is_unchanged() -> None:
     alone = load_host("postgresql://nowhere", source).openapi()
     mounted = NOT_STARTED.openapi()
     ours = set(mounted["paths"]) - set(alone["paths"])
-    assert (len(ours), all(path.startswith(API) for path in ours)) == (21, True)
+    assert (len(ours), all(path.startswith(API) for path in ours)) == (28, True)
     validation_errors = {"HTTPValidationError", "ValidationError"} - set(alone["components"]["schemas"])
     assert not validation_errors & set(mounted["components"]["schemas"])
     assert without_ours(mounted) == alone
@@ -296,6 +296,6 @@ def test_included_twice_nothing_clashes(recwarn: pytest.WarningsRecorder) -> Non
     app.include_router(router, prefix="/third")
     twice = app.openapi()
     ids = [operation["operationId"] for item in twice["paths"].values() for operation in item.values()]
-    assert len(ids) == len(set(ids)) == 3 * 21 + 1
+    assert len(ids) == len(set(ids)) == 3 * 28 + 1
     assert twice["components"] == once["components"]
     assert [str(warning.message) for warning in recwarn] == []

@@ -65,7 +65,7 @@ def test_names_are_our_own() -> None:
     assert [name for name in schemas if not name.startswith("ModelPerf")] == []
     ids = [operation.id for operation in operations()]
     assert [each for each in ids if not each.startswith("model_perf_")] == []
-    assert len(set(ids)) == len(ids) == 21
+    assert len(set(ids)) == len(ids) == 28
     assert not any(path.endswith("/") for path in described["paths"])
 
 
@@ -85,7 +85,7 @@ def test_two_routers_in_one_host_do_not_clash() -> None:
     described = app.openapi()
     validate(described)
     ids = [spec["operationId"] for item in described["paths"].values() for spec in item.values()]
-    assert len(set(ids)) == len(ids) == 43
+    assert len(set(ids)) == len(ids) == 57
     assert described["paths"]["/metrics/record"] == alone
 
 
@@ -186,6 +186,7 @@ async def _compare(keeper: Keeper) -> None:
         for method, word in (("GET", "results"), ("POST", "conclude")):
             url = f"/ab-test/{started.json()['test_id']}/{word}"
             await keeper.send(method, f"/ab-test/{{test_id}}/{word}", url)
+    await keeper.send("GET", "/views/ab-tests/{test_id}", f"/views/ab-tests/{started.json()['test_id']}")
 
 
 async def _observe(keeper: Keeper, test_id: str) -> None:
@@ -222,7 +223,8 @@ async def _work_on_alerts(keeper: Keeper) -> None:
 
 async def _read_all(keeper: Keeper) -> None:
     """The lists whole and by pages, the slot, and each with a parameter that is wrong."""
-    for path in ("/training", "/ab-test", "/alerts/active", "/fleet"):
+    views = ("/views/alerts", "/views/fleet", "/views/ab-tests", "/views/training")
+    for path in ("/training", "/ab-test", "/alerts/active", "/fleet", *views):
         for parameters in ({}, {"limit": "1"}, {"limit": "0"}, {"cursor": "x"}, SLOT):
             await keeper.send("GET", path, params=parameters)
     days = {"days": "36525"}
@@ -235,6 +237,8 @@ async def _read_all(keeper: Keeper) -> None:
         await keeper.send("GET", "/metrics/trend", params=parameters)
         await keeper.send("GET", "/summary", params=parameters)
         await keeper.send("GET", "/automation", params=parameters)
+        await keeper.send("GET", "/views/model", params=parameters)
+        await keeper.send("GET", "/views/drift", params=parameters)
     await keeper.send("GET", "/health")
 
 

@@ -108,7 +108,8 @@ class DataDriftCalls(Shared):
             The reference was replaced during the call.
         """
         from model_perf import _data_drift
-        from model_perf.drift import DatasetProfile, check_data_drift
+        from model_perf.drift import DatasetProfile, check_data_drift, profile
+        from model_perf.drift._histograms import histograms
 
         number = new_id() if check_id is None else check.as_uuid(check_id, "check_id")
         now = self._executor.moment()
@@ -116,8 +117,10 @@ class DataDriftCalls(Shared):
         stored = await self.drift.fetch_reference(ref, segment=segment)
 
         def judge() -> tuple[DataDriftReport, dict[str, object]]:
-            report = check_data_drift(DatasetProfile.from_bytes(stored.profile), data, policy=self.policy)
-            return report, report.to_dict()
+            reference = DatasetProfile.from_bytes(stored.profile)
+            current = data if isinstance(data, DatasetProfile) else profile(data, reference=reference)
+            report = check_data_drift(reference, current, policy=self.policy)
+            return report, report.to_dict() | {"histograms": histograms(reference, current, list(report.columns))}
 
         report, said = await asyncio.to_thread(judge)
         kept, _ = await self.drift.record(

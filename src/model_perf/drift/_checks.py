@@ -194,7 +194,9 @@ def _change(degradation: float | None) -> str:
     if degradation is None:
         return "not known to be worse"
     percent = 100.0 * abs(degradation)
-    size = f"{percent:.0f}%" if percent < 1e6 else f"{percent:.0e}%"
+    if percent < 0.05:
+        return "less than 0.1% worse" if degradation > 0.0 else "not worse"
+    size = f"{percent:.{1 if percent < 0.95 else 0}f}%" if percent < 1e6 else f"{percent:.0e}%"
     return f"{size} {'worse' if degradation >= 0.0 else 'better'}"
 
 

@@ -6,7 +6,7 @@ from model_perf.repos._page import Page
 from model_perf.repos.ab_tests import ABTestRepo
 from model_perf.repos.alerts import AlertRepo
 from model_perf.repos.champions import ChampionRepo
-from model_perf.repos.drift import DriftRepo, StoredReport
+from model_perf.repos.drift import AlarmPoint, DriftRepo, StoredReport
 from model_perf.repos.metrics import MetricsRepo
 from model_perf.repos.notifications import NotificationRepo
 from model_perf.repos.training import TrainingRepo
@@ -14,6 +14,7 @@ from model_perf.repos.workers import WorkerRepo
 
 __all__ = [
     "ABTestRepo",
+    "AlarmPoint",
     "AlertRepo",
     "ChampionRepo",
     "DriftRepo",

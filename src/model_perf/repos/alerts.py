@@ -176,13 +176,7 @@ class AlertRepo:
         name = "list_active" if include_snoozed else "list_awake"
         if not include_snoozed:
             args.append(self._executor.moment(now))
-        query = add_filters(
-            self._queries[name],
-            args,
-            a__machine_id=None if machine_id is None else check.as_uuid(machine_id, "machine_id"),
-            a__model_type=as_optional_model_type(model_type),
-            a__severity=None if severity is None else as_severity(severity),
-        )
+        query = add_filters(self._queries[name], args, **_filters(machine_id, model_type, severity))
         rows = await self._executor.fetch(query, *args)
         return make_page([read_alert(row) for row in rows], limit, _inbox_key)
 
@@ -234,6 +228,29 @@ class AlertRepo:
             for row in rows
         }
 
+    async def list_slot(
+        self, model_type: str, machine_id: UUID | str, *, since: datetime, limit: int = 100
+    ) -> tuple[Alert, ...]:
+        """The alerts of a machine and model type that are open, or were opened since, newest first."""
+        slot = check.as_uuid(machine_id, "machine_id"), check.as_text(model_type, "model_type")
+        moment = check.as_timestamp(since, "since")
+        rows = await self._executor.fetch(self._queries["list_slot"], *slot, moment, as_limit(limit))
+        return tuple(read_alert(row) for row in rows)
+
+    async def list_resolved(
+        self,
+        *,
+        since: datetime,
+        machine_id: UUID | str | None = None,
+        model_type: str | None = None,
+        severity: Severity | str | None = None,
+        limit: int = 20,
+    ) -> tuple[Alert, ...]:
+        """The alerts that were closed since, the last closed one first."""
+        args: list[object] = [check.as_timestamp(since, "since"), as_limit(limit)]
+        query = add_filters(self._queries["list_resolved"], args, **_filters(machine_id, model_type, severity))
+        return tuple(read_alert(row) for row in await self._executor.fetch(query, *args))
+
     async def _refuse(self, name: str, alert_id: UUID) -> Alert:
         alert = await self.fetch(alert_id)
         state = f"resolved ({alert.resolution})" if alert.is_resolved else f"acknowledged by {alert.acknowledged_by}"
@@ -247,6 +264,16 @@ def fingerprint(alert_type: str, ref: ModelRef) -> str:
 
 def _who(by: str, notes: str | None) -> tuple[str, str | None]:
     return check.as_text(by, "by", max_length=200), check.as_optional_text(notes, "notes")
+
+
+def _filters(
+    machine_id: UUID | str | None, model_type: str | None, severity: Severity | str | None
+) -> dict[str, object]:
+    return {
+        "a__machine_id": None if machine_id is None else check.as_uuid(machine_id, "machine_id"),
+        "a__model_type": as_optional_model_type(model_type),
+        "a__severity": None if severity is None else as_severity(severity),
+    }
 
 
 def _inbox_key(alert: Alert) -> tuple[int, datetime, UUID]:

@@ -12,11 +12,11 @@ from attrs import frozen
 
 from model_perf import _validation as check
 from model_perf.errors import ConflictError, NotFoundError
-from model_perf.records import ModelRef, as_ref
+from model_perf.records import ModelRef, Verdict, as_ref
 from model_perf.repos._executor import Executor
 from model_perf.repos._judged import Recovered
 from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_timestamp, read_cursor
-from model_perf.repos._rows import json_object
+from model_perf.repos._rows import json_object, read_ref
 from model_perf.sql import load_queries
 from model_perf.sql._connection import Connection, Row
 
@@ -89,6 +89,33 @@ class StoredReport:
     report: Mapping[str, Any]
     created_by: str | None
     created_at: datetime
+
+
+@frozen(kw_only=True)
+class AlarmPoint:
+    """The verdict on one window of data, as light as a chart of the alarm needs it.
+
+    Attributes
+    ----------
+    id : UUID
+        The check's id.
+    window_start : datetime or None
+        None where nobody gave it.
+    n_columns, n_drifted : int
+        Columns of the reference, and those that have drifted.
+    alarm_value, alarm_limit : float
+        What windows have added up to, and where an alert is opened.
+    """
+
+    id: UUID
+    ref: ModelRef
+    window_start: datetime | None
+    window_end: datetime
+    verdict: Verdict
+    n_columns: int
+    n_drifted: int
+    alarm_value: float
+    alarm_limit: float
 
 
 class DriftRepo:
@@ -246,6 +273,23 @@ class DriftRepo:
         reports = await asyncio.to_thread(lambda: [_read_report(row) for row in rows])
         return make_page(reports, limit, lambda each: (each.window_end, each.id))
 
+    async def fetch_report(self, ref: ModelRef, report_id: UUID | str, *, segment: str = "") -> StoredReport:
+        """The verdict of that id; `NotFoundError` where there is none."""
+        number = check.as_uuid(report_id, "report_id")
+        row = await self._executor.fetchrow(self._queries["fetch_report"], *_key(ref), _segment(segment), number)
+        if row is None:
+            raise NotFoundError(f"no data drift report {number} of model {ref.model_id} version {ref.model_version}")
+        return _read_report(row)
+
+    async def list_alarm(
+        self, model_type: str, machine_id: UUID | str, *, since: datetime, limit: int = 500
+    ) -> tuple[AlarmPoint, ...]:
+        """How the alarm of a slot's data stood after each window that ends since, newest first, over all versions."""
+        slot = check.as_uuid(machine_id, "machine_id"), check.as_text(model_type, "model_type")
+        moment = check.as_timestamp(since, "since")
+        rows = await self._executor.fetch(self._queries["list_alarm"], *slot, moment, as_limit(limit))
+        return tuple(_read_alarm_point(row) for row in rows)
+
 
 def detector(segment: str) -> str:
     """The name of a segment's alarm in ``model_drift_state``."""
@@ -279,15 +323,24 @@ def _report_args(new: NewReport) -> tuple[object, ...]:
     return (new.reference_id, new.window_start, new.window_end, *found, *alarm, check.to_json(new.report))
 
 
+def _read_alarm_point(row: Row) -> AlarmPoint:
+    return AlarmPoint(
+        id=check.as_uuid(row["id"], "id"),
+        ref=read_ref(row),
+        window_start=row["window_start"],
+        window_end=row["window_end"],
+        verdict=row["verdict"],
+        n_columns=row["n_columns"],
+        n_drifted=row["n_drifted"],
+        alarm_value=row["alarm_value"],
+        alarm_limit=row["alarm_limit"],
+    )
+
+
 def _read_report(row: Row) -> StoredReport:
     return StoredReport(
         id=check.as_uuid(row["id"], "id"),
-        ref=ModelRef(
-            model_id=row["model_id"],
-            model_type=row["model_type"],
-            model_version=row["model_version"],
-            machine_id=row["machine_id"],
-        ),
+        ref=read_ref(row),
         segment=row["segment"],
         reference_id=check.as_uuid(row["reference_id"], "reference_id"),
         window_start=row["window_start"],

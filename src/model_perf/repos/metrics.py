@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -306,6 +307,24 @@ class MetricsRepo:
         slot = check.as_uuid(machine_id, "machine_id"), check.as_text(model_type, "model_type")
         rows = await self._executor.fetch(self._queries["list_versions"], *slot, as_limit(limit))
         return [read_slot_version(row) for row in rows]
+
+    async def list_recent_values(
+        self, deployments: Sequence[tuple[UUID, int, UUID]], metrics: Sequence[str], *, n: int
+    ) -> list[tuple[float, ...]]:
+        """The newest *n* values of a metric of each deployment (model_id, model_version, machine_id), oldest first."""
+        found: list[tuple[float, ...]] = [()] * len(deployments)
+        if deployments:
+            columns = [as_texts(column) for column in zip(*deployments, strict=True)]
+            query = self._queries["list_recent_values"]
+            for row in await self._executor.fetch(query, *columns, list(metrics), as_limit(n)):
+                found[row["place"] - 1] = tuple(float(value) for value in json.loads(row["recent"]))
+        return found
+
+    async def list_newest_judged(self, model_type: str, machine_id: UUID | str, *, limit: int = 20) -> list[Evaluation]:
+        """Of each version of a slot the newest evaluation that was judged, the version evaluated last first."""
+        slot = check.as_uuid(machine_id, "machine_id"), check.as_text(model_type, "model_type")
+        rows = await self._executor.fetch(self._queries["list_newest_judged"], *slot, as_limit(limit))
+        return [read_evaluation(row) for row in rows]
 
     async def fetch_newest_version(self, model_id: UUID, machine_id: UUID) -> int | None:
         """The newest version of a model that is known on the machine, else on any; None where it is not known."""

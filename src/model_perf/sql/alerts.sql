@@ -68,6 +68,21 @@ RETURNING {columns}
 -- $1 id
 SELECT {columns} FROM {schema}.model_alerts a WHERE a.id = $1
 
+-- name: list_slot
+-- $1 machine_id, $2 model_type, $3 since, $4 limit: the alerts of a slot that are open, or were opened since, newest first
+SELECT {columns} FROM {schema}.model_alerts a
+WHERE a.machine_id = $1 AND a.model_type = $2 AND (a.alert_timestamp >= $3 OR NOT a.is_resolved)
+ORDER BY a.alert_timestamp DESC, a.id DESC
+LIMIT $4
+
+-- name: list_resolved
+-- $1 since, $2 limit: the alerts that were closed since, the last closed one first
+SELECT {columns} FROM {schema}.model_alerts a
+WHERE a.is_resolved AND a.resolved_timestamp >= $1
+-- filters
+ORDER BY a.resolved_timestamp DESC, a.id DESC
+LIMIT $2
+
 -- name: list_active
 -- $1, $2, $3 severity_rank, alert_timestamp and id before which the page starts (worst and newest first), $4 limit
 SELECT {columns} FROM {schema}.model_alerts a

@@ -192,3 +192,20 @@ WHERE d.model_id = $1 AND d.model_version = $2 AND d.machine_id = $3 AND d.segme
     AND d.window_end >= $5 AND d.window_end < $6 AND (d.window_end, d.id) < ($7, $8)
 ORDER BY d.window_end DESC, d.id DESC
 LIMIT $9
+
+-- name: list_alarm
+-- $1 machine_id, $2 model_type, $3 since, $4 limit: the windows of a slot without their reports, over all versions and
+-- the data as a whole, newest first
+SELECT d.model_id, d.model_version, d.machine_id, d.model_type, d.segment, d.id, d.reference_id, d.window_start,
+    d.window_end, d.verdict, d.n_columns, d.n_drifted, d.alarm_value, d.alarm_limit
+FROM {schema}.models m
+CROSS JOIN LATERAL (
+    SELECT r.* FROM {schema}.model_drift_reports r
+    WHERE r.model_id = m.model_id AND r.model_version = m.model_version AND r.machine_id = m.machine_id
+        AND r.segment = '' AND r.window_end >= $3
+    ORDER BY r.window_end DESC, r.created_at DESC
+    LIMIT $4
+) d
+WHERE m.machine_id = $1 AND m.model_type = $2
+ORDER BY d.window_end DESC, d.created_at DESC
+LIMIT $4

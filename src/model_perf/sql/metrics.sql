@@ -337,6 +337,45 @@ coalesce((m.model_id, m.model_version) = (
     SELECT c.model_id, c.model_version FROM {schema}.model_champions c
     WHERE c.machine_id = m.machine_id AND c.model_type = m.model_type ORDER BY c.number DESC LIMIT 1), false)
 
+-- name: list_recent_values
+-- arrays of text: $1 model_id, $2 model_version, $3 machine_id, $4 metric; $5 values of each, oldest first: a row per
+-- deployment that has any, by its place in the arrays
+SELECT d.place::integer AS place, r.recent
+FROM unnest($1::text[]::uuid[], $2::text[]::integer[], $3::text[]::uuid[], $4::text[])
+    WITH ORDINALITY AS d (model_id, model_version, machine_id, metric, place)
+CROSS JOIN LATERAL (
+    SELECT json_agg(v.value ORDER BY v.evaluation_date, v.id)::text AS recent
+    FROM (
+        SELECT p.evaluation_date, p.id,
+            CASE d.metric
+                WHEN 'r_squared' THEN p.r_squared WHEN 'rmse' THEN p.rmse WHEN 'mae' THEN p.mae
+                WHEN 'mape' THEN p.mape WHEN 'precision' THEN p.precision WHEN 'recall' THEN p.recall
+                WHEN 'f1_score' THEN p.f1_score ELSE (p.metrics ->> d.metric)::float8
+            END AS value
+        FROM {schema}.model_performance_metrics p
+        WHERE p.model_id = d.model_id AND p.model_version = d.model_version AND p.machine_id = d.machine_id
+        ORDER BY p.evaluation_date DESC, p.id DESC
+        LIMIT $5
+    ) v
+    WHERE v.value IS NOT NULL
+) r
+WHERE r.recent IS NOT NULL
+
+-- name: list_newest_judged
+-- $1 machine_id, $2 model_type, $3 limit: of each version of the slot the newest evaluation that was judged, the newest
+-- version first
+SELECT {columns}
+FROM {schema}.models m
+CROSS JOIN LATERAL (
+    SELECT p.* FROM {schema}.model_performance_metrics p
+    WHERE p.model_id = m.model_id AND p.model_version = m.model_version AND p.machine_id = m.machine_id
+        AND p.verdict <> 'not_judged'
+    ORDER BY p.evaluation_date DESC, p.id DESC LIMIT 1
+) e
+WHERE m.machine_id = $1 AND m.model_type = $2
+ORDER BY e.evaluation_date DESC, m.model_version DESC
+LIMIT $3
+
 -- name: list_versions
 -- $1 machine_id, $2 model_type, $3 limit: the versions of a slot, newest first, each with its newest evaluation and
 -- the rows that it was trained on

@@ -12,10 +12,11 @@ from fastapi.params import Depends as Dependency
 from fastapi.routing import APIRoute
 
 from model_perf import InvalidInputError, ModelPerformanceTracker
-from model_perf.web import schemas
+from model_perf.web import schemas, view_schemas
 from model_perf.web._endpoints import Endpoints
 from model_perf.web._parameters import METRICS_BODY, OBSERVATIONS_BODY, refuse_garbled, refuse_repeated, remember_user
 from model_perf.web._problems import ProblemRoute, documented
+from model_perf.web._views import Views
 
 
 @frozen
@@ -79,6 +80,21 @@ def _routes(to: Endpoints) -> list[_Route]:
     ]
 
 
+def _views(to: Views) -> list[_Route]:
+    """What the dashboard asks for, once per view."""
+    return [
+        _Route("GET", "/views/alerts", to.model_perf_view_alerts, view_schemas.ModelPerfAlertsView),
+        _Route("GET", "/views/fleet", to.model_perf_view_fleet, view_schemas.ModelPerfFleetView),
+        _Route("GET", "/views/model", to.model_perf_view_model, view_schemas.ModelPerfModelView),
+        _Route("GET", "/views/drift", to.model_perf_view_drift, view_schemas.ModelPerfDriftView),
+        _Route("GET", "/views/ab-tests", to.model_perf_view_ab_tests, view_schemas.ModelPerfABTestsView),
+        _Route(
+            "GET", "/views/ab-tests/{test_id}", to.model_perf_view_ab_test, view_schemas.ModelPerfABTestView, (404,)
+        ),
+        _Route("GET", "/views/training", to.model_perf_view_training, view_schemas.ModelPerfTrainingView),
+    ]
+
+
 def create_router(
     tracker: ModelPerformanceTracker,
     *,
@@ -117,7 +133,7 @@ def create_router(
     router = APIRouter(route_class=ProblemRoute, generate_unique_id_function=_operation_id)
     readers, writers = list(dependencies or ()), list(write_dependencies)
     who = [] if user is None else [Depends(remember_user(user))]
-    for route in _routes(Endpoints(tracker)):
+    for route in [*_routes(Endpoints(tracker)), *_views(Views(tracker))]:
         first = [*readers, *(writers if route.method == "POST" else ()), *who]
         guards = [*first, Depends(refuse_garbled), Depends(refuse_repeated(route.endpoint))]
         _add(router, route, guards)

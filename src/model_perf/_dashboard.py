@@ -1,0 +1,186 @@
+"""What the views of a dashboard show, each read at once. Nothing is judged and nothing is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from attrs import field, frozen
+
+from model_perf import _validation as check
+from model_perf.drift import DriftReport
+from model_perf.records import NO_MACHINE, ABTest, Alert, ModelRef, Severity, TrainingRun
+from model_perf.repos import AlarmPoint, FleetEntry, Page, StoredReport
+from model_perf.results import SlotSummary, Trend
+
+if TYPE_CHECKING:
+    from model_perf.drift import DataDriftReport
+    from model_perf.tracker import ModelPerformanceTracker
+
+N_RECENT = 24
+"""Values of a sparkline."""
+RESOLVED_WITHIN = timedelta(days=7)
+
+
+@frozen(kw_only=True)
+class AlertsView:
+    """The inbox: a page of the open alerts, worst and newest first, and what was resolved lately."""
+
+    now: datetime
+    page: Page[Alert]
+    resolved: tuple[Alert, ...] = ()
+
+
+@frozen(kw_only=True)
+class FleetView:
+    """Every model, and the newest values of its primary metric, oldest first."""
+
+    now: datetime
+    page: Page[FleetEntry]
+    recent: tuple[tuple[float, ...], ...] = ()
+
+
+@frozen(kw_only=True)
+class ModelView:
+    """A slot (machine and model type) over a period.
+
+    Attributes
+    ----------
+    summary : SlotSummary
+        Its versions.
+    trend : Trend
+    reports : mapping of (model_id, model_version) to DriftReport
+        The newest verdict on each version, as it was stored; the one evaluated last first.
+    alerts : tuple of Alert
+        Open ones, and those of the period, newest first.
+    runs : tuple of TrainingRun
+        The newest.
+    tests : tuple of ABTest
+        The newest.
+    """
+
+    now: datetime
+    summary: SlotSummary
+    trend: Trend
+    reports: Mapping[tuple[UUID, int], DriftReport]
+    alerts: tuple[Alert, ...]
+    runs: tuple[TrainingRun, ...]
+    tests: tuple[ABTest, ...]
+
+
+@frozen(kw_only=True)
+class DriftView:
+    """Whether a slot's input and performance have changed.
+
+    Attributes
+    ----------
+    ref : ModelRef or None
+        The deployment whose data were checked last, else the one evaluated last; None where there is neither.
+    performance : DriftReport or None
+        The newest verdict on its performance, as it was stored.
+    data : DataDriftReport or None
+        The newest verdict on its input; None = never checked.
+    histograms : mapping of str to mapping
+        By column, as `model_perf.drift` counted them; without what an earlier release has checked.
+    alarm : tuple of AlarmPoint
+        The windows of the period, newest first, over all versions.
+    """
+
+    now: datetime
+    ref: ModelRef | None = None
+    performance: DriftReport | None = None
+    data: DataDriftReport | None = None
+    histograms: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    alarm: tuple[AlarmPoint, ...] = ()
+
+
+class DashboardViews:
+    """Reads what a view needs, for a page that asks once per view."""
+
+    def __init__(self, tracker: ModelPerformanceTracker, clock: Callable[[], datetime]) -> None:
+        self._tracker = tracker
+        self.now = clock
+
+    async def alerts(
+        self,
+        *,
+        machine_id: UUID | str | None = None,
+        model_type: str | None = None,
+        severity: Severity | None = None,
+        limit: int = 200,
+        cursor: str | None = None,
+    ) -> AlertsView:
+        """A page of the open alerts; with the first one what was resolved in the last seven days, twenty at most."""
+        repo, now = self._tracker.alerts, self.now()
+        page = await repo.list_active(
+            machine_id=machine_id, model_type=model_type, severity=severity, limit=limit, cursor=cursor
+        )
+        if cursor is not None:
+            return AlertsView(now=now, page=page)
+        resolved = await repo.list_resolved(
+            since=now - RESOLVED_WITHIN, machine_id=machine_id, model_type=model_type, severity=severity
+        )
+        return AlertsView(now=now, page=page, resolved=resolved)
+
+    async def fleet(
+        self,
+        *,
+        machine_id: UUID | str | None = None,
+        model_type: str | None = None,
+        limit: int = 1000,
+        cursor: str | None = None,
+    ) -> FleetView:
+        """A page of the fleet, each model with the newest 24 values of its primary metric."""
+        page = await self._tracker.fleet(model_type=model_type, machine_id=machine_id, limit=limit, cursor=cursor)
+        primary = self._tracker.policy.primary_metric
+        metrics = ["" if e.evaluation is None else primary(e.evaluation.metrics) or "" for e in page.items]
+        deployments = [(entry.model_id, entry.model_version, entry.machine_id) for entry in page.items]
+        recent = await self._tracker.metrics.list_recent_values(deployments, metrics, n=N_RECENT)
+        return FleetView(now=self.now(), page=page, recent=tuple(recent))
+
+    async def model(
+        self, model_type: str, machine_id: UUID | str | None = None, *, days: float = 90, metric: str | None = None
+    ) -> ModelView:
+        """A slot over the last *days*: versions, trend, verdicts, alerts, training runs and tests."""
+        tracker, machine = self._tracker, _machine(machine_id)
+        trend = await tracker.trend(model_type=model_type, machine_id=machine, metric=metric, days=days)
+        judged = await tracker.metrics.list_newest_judged(model_type, machine)
+        return ModelView(
+            now=self.now(),
+            summary=await tracker.summary(model_type, machine),
+            trend=trend,
+            reports={(e.ref.model_id, e.ref.model_version): DriftReport.from_dict(e.drift_details) for e in judged},
+            alerts=await tracker.alerts.list_slot(model_type, machine, since=trend.since),
+            runs=(await tracker.training.list_runs(model_type=model_type, machine_id=machine, limit=20)).items,
+            tests=(await tracker.ab_tests.list_tests(model_type=model_type, machine_id=machine, limit=20)).items,
+        )
+
+    async def drift(self, model_type: str, machine_id: UUID | str | None = None, *, days: float = 90) -> DriftView:
+        """The newest verdicts on a slot's input and performance, and how its alarm developed in the last *days*."""
+        tracker, machine, now = self._tracker, _machine(machine_id), self.now()
+        span = timedelta(days=check.as_float(days, "days", low=0.001, high=36_525))
+        since = check.later(now, -span, "days")
+        alarm = await tracker.drift.list_alarm(model_type, machine, since=since)
+        judged = await tracker.metrics.list_newest_judged(model_type, machine)
+        ref = alarm[0].ref if alarm else judged[0].ref if judged else None
+        stored = None
+        if ref is not None:
+            stored = await (
+                tracker.drift.fetch_report(ref, alarm[0].id) if alarm else tracker.drift.fetch_newest_report(ref)
+            )
+        own = next((DriftReport.from_dict(each.drift_details) for each in judged if each.ref == ref), None)
+        return DriftView(now=now, ref=ref, performance=own, alarm=alarm, **_data_of(stored))
+
+
+def _data_of(stored: StoredReport | None) -> dict[str, Any]:
+    if stored is None:
+        return {}
+    from model_perf._data_drift import read_report
+
+    return {"data": read_report(stored), "histograms": stored.report.get("histograms") or {}}
+
+
+def _machine(machine_id: UUID | str | None) -> UUID:
+    return NO_MACHINE if machine_id is None else check.as_uuid(machine_id, "machine_id")

@@ -1,0 +1,193 @@
+// Which view is shown, when it is asked for again, and what stands there while it is loading or cannot be shown.
+
+import * as api from "./api.js";
+import { forgetCharts } from "./chart.js";
+import { h } from "./dom.js";
+import { minute, now, setNow, touchAges } from "./format.js";
+import { alerts } from "./views/alerts.js";
+import { drift } from "./views/drift.js";
+import { fleet } from "./views/fleet.js";
+import { model } from "./views/model.js";
+import { test, tests } from "./views/tests.js";
+import { training } from "./views/training.js";
+
+const VIEWS = { alerts, fleet, model, drift, tests, test, training };
+const MENU = [["alerts", "Alerts"], ["fleet", "Fleet"], ["model", "Model"], ["drift", "Drift"], ["tests", "A/B tests"], ["training", "Training"]];
+const POLL_S = 30;
+
+const main = document.getElementById("main");
+const notice = document.getElementById("notice");
+const freshness = document.getElementById("freshness");
+
+let current = { name: null, query: null, text: null, controller: null, timer: null, data: null };
+const notTimes = (key, value) => (["now", "since", "until"].includes(key) ? undefined : value);
+
+function read() {
+  const [, name, query] = /^#\/?([\w-]*)(?:\?(.*))?$/.exec(location.hash) ?? [];
+  return { name: Object.hasOwn(VIEWS, name) ? name : "alerts", query: new URLSearchParams(query ?? "") };
+}
+
+export function say(text) {
+  notice.textContent = text;
+  notice.hidden = false;
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => { notice.hidden = true; }, 8000);
+}
+
+function menu(name, query) {
+  const slot = ["model_type", "machine_id"].filter((key) => query.has(key)).map((key) => [key, query.get(key)]);
+  const keeps = new Set(["model", "drift", "training", "tests"]);
+  document.getElementById("nav").replaceChildren(...MENU.map(([target, word]) => {
+    const kept = keeps.has(target) && slot.length === 2 ? `?${new URLSearchParams(slot)}` : "";
+    const isHere = target === name || (target === "tests" && name === "test");
+    return h("a", { href: `#/${target}${kept}`, "aria-current": isHere ? "page" : null }, word);
+  }));
+}
+
+// The charts of before are ended first: what a view makes is new, whether it was asked for again or not.
+function show(make) {
+  forgetCharts();
+  main.replaceChildren(...[make()].flat(Infinity).filter(Boolean));
+}
+
+function loading(view) {
+  show(() => [h("h1", null, view.title), h("div", { class: "state", role: "status" }, h("p", null, "Loading …"),
+    h("div", { class: "skeleton", "aria-hidden": "true" }, h("span"), h("span"), h("span")))]);
+}
+
+async function open({ isQuiet = false } = {}) {
+  clearTimeout(current.timer);
+  current.controller?.abort();
+  const { name, query } = read();
+  const view = VIEWS[name];
+  const mine = { name, query, controller: new AbortController(), timer: null, text: isQuiet ? current.text : null, data: isQuiet ? current.data : null };
+  current = mine;
+  if (!isQuiet) {
+    menu(name, query);
+    document.title = `${view.title} – Model performance`;
+    main.setAttribute("aria-busy", "true");
+    loading(view);
+  }
+  try {
+    const [path, parameters] = view.request(query);
+    const data = await api.get(path, parameters, mine.controller.signal);
+    if (mine === current) {
+      accept(view, data);
+    }
+  } catch (error) {
+    if (mine === current) {
+      refuse(view, error, isQuiet);
+    }
+  }
+}
+
+function accept(view, data) {
+  setNow(data.now);
+  const text = JSON.stringify(data, notTimes);
+  freshness.textContent = `Updated ${minute(now())}`;
+  freshness.classList.remove("stale");
+  if (text !== current.text) {
+    current.text = text;
+    current.data = data;
+    swap(() => show(() => view.render(data, context())));
+  } else {
+    touchAges(main);
+  }
+  main.removeAttribute("aria-busy");
+  plan(view.poll?.(data) ?? POLL_S);
+}
+
+// What somebody has opened, focused or scrolled to stays as it was.
+function swap(draw) {
+  const open = new Set([...main.querySelectorAll("details[open][data-key]")].map((each) => each.dataset.key));
+  const focused = document.activeElement?.closest?.("#main [data-focus]")?.dataset.focus;
+  const top = scrollY;
+  draw();
+  for (const each of main.querySelectorAll("details[data-key]")) {
+    each.open = open.has(each.dataset.key) || each.open;
+  }
+  if (focused) {
+    main.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  }
+  scrollTo(0, top);
+}
+
+function refuse(view, error, isQuiet) {
+  if (!(error instanceof Error && "status" in error)) {
+    throw error;
+  }
+  main.removeAttribute("aria-busy");
+  if (error.status === 401) {
+    forget();
+    show(() => [h("h1", null, view.title), login(error)]);
+    return;
+  }
+  if (isQuiet && current.data !== null && error.status !== 404) {
+    freshness.textContent = `Could not be refreshed: ${error.message}`;
+    freshness.classList.add("stale");
+  } else {
+    forget();
+    show(() => [h("h1", null, view.title), failure(error)]);
+  }
+  plan(POLL_S);
+}
+
+function forget() {
+  current.text = null;
+  current.data = null;
+  freshness.textContent = "";
+}
+
+function failure(error) {
+  const heading = error.status === 403 ? "You may not see this" : error.status === 404 ? "This is not there" : "This cannot be shown now";
+  return h("div", { class: "state error", role: "alert" }, h("h2", null, heading), h("p", null, error.message),
+    h("p", { class: "buttons" }, h("button", { type: "button", onclick: () => open() }, "Try again"), h("a", { href: "#/fleet" }, "All models")));
+}
+
+function login(error) {
+  const wasGiven = api.hasToken();
+  api.forgetToken();
+  const field = h("input", { id: "token", type: "password", required: true, autocomplete: "off" });
+  const form = h("form", { onsubmit: (event) => { event.preventDefault(); api.keepToken(field.value.trim()); open(); } },
+    h("label", { for: "token" }, "Token"), field, h("button", { type: "submit", class: "primary" }, "Go on"),
+    h("small", { class: "muted" }, "Kept until this tab is closed, and sent to this application only."));
+  return h("div", { class: "state error", role: "alert" }, h("h2", null, "Log in first"),
+    h("p", null, wasGiven ? "The token was refused: it is wrong, or too old." : `The application says: ${error.message}`),
+    h("p", null, error.asksForToken ? "Log in to the application, and come back to this page; or give a token." : "Log in to the application, and come back to this page."),
+    error.asksForToken && form,
+    h("p", { class: "buttons" }, h("button", { type: "button", onclick: () => open() }, "Try again")));
+}
+
+function plan(seconds) {
+  clearTimeout(current.timer);
+  if (!document.hidden) {
+    current.timer = setTimeout(() => open({ isQuiet: true }), seconds * 1000);
+  }
+}
+
+function context() {
+  const { name, query } = current;
+  return {
+    query, say, isReadOnly: api.isReadOnly,
+    refresh: () => open({ isQuiet: true }),
+    redraw: () => swap(() => show(() => VIEWS[name].render(current.data, context()))),
+    go: (changes) => {
+      const next = new URLSearchParams(query);
+      for (const [key, value] of Object.entries(changes)) {
+        value === null || value === "" ? next.delete(key) : next.set(key, value);
+      }
+      location.hash = `#/${name}${next.size ? `?${next}` : ""}`;
+    },
+  };
+}
+
+document.getElementById("skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    clearTimeout(current.timer);
+  } else {
+    open({ isQuiet: current.data !== null });
+  }
+});
+addEventListener("hashchange", () => { open(); scrollTo(0, 0); });
+open();

@@ -1,0 +1,76 @@
+// What several views have in common: the picker of a model, its heading, and the acts that concern it.
+
+import * as api from "../api.js";
+import { ask } from "../dialog.js";
+import { h } from "../dom.js";
+import { ago, modelName, slotQuery } from "../format.js";
+import { badge } from "../marks.js";
+
+export const hasSlot = (query) => query.has("model_type") && query.has("machine_id");
+export const slotOf = (row) => ({ model_type: row.model_type, machine_id: row.machine_id });
+export const link = (view, row, ...children) => h("a", { href: `#/${view}?${slotQuery(row)}` }, ...children);
+
+// A view of one model asks which, where it was not told.
+export function ofModel({ title, path, parameters, render, poll }) {
+  return {
+    title,
+    poll: (data) => ("models" in data ? 60 : poll?.(data)),
+    request: (query) => (hasSlot(query) ? [path, parameters(query)] : ["/views/fleet", {}]),
+    render: (data, page) => ("models" in data ? picker(title, data) : render(data, page)),
+  };
+}
+
+function picker(title, { models }) {
+  const list = h("ul", { class: "picker" });
+  const show = (wanted) => list.replaceChildren(...models
+    .filter((row) => modelName(row).toLowerCase().includes(wanted.toLowerCase())).slice(0, 200)
+    .map((row) => h("li", null, link(title.toLowerCase(), row, badge(row.verdict), h("span", null, modelName(row)), h("span", { class: "muted" }, ago(row.evaluation_date))))));
+  show("");
+  return [h("h1", null, title), models.length === 0 ? empty("No model yet", "Record an evaluation, or register a model, and it is shown here.")
+    : h("section", { class: "panel" }, h("h2", null, "Which model?"),
+      h("input", { type: "search", placeholder: "Machine or model type", "aria-label": "Search models", "data-focus": "search", oninput: (event) => show(event.target.value) }), list)];
+}
+
+export const empty = (heading, text, ...more) => h("div", { class: "state" }, h("h2", null, heading), h("p", null, text), ...more);
+
+export function facts(pairs) {
+  return h("dl", { class: "facts" }, pairs.filter(Boolean).map(([term, value, note]) =>
+    h("div", null, h("dt", null, term), h("dd", { "data-fact": term }, value), note && h("dd", { class: "note" }, note))));
+}
+
+export function slotHeading(view, row, ...more) {
+  const others = [["model", "Model"], ["drift", "Drift"], ["tests", "A/B tests"], ["training", "Training"]];
+  return h("div", { class: "heading" }, h("h1", { "data-model": modelName(row) }, h("span", null, row.machine_name), h("small", null, row.model_type)),
+    h("p", { class: "also" }, others.filter(([name]) => name !== view).map(([name, word]) => link(name, row, word))), ...more);
+}
+
+export function filters(page, kept) {
+  return h("p", { class: "buttons also" }, page.query.has("machine_id") && h("button", { type: "button", onclick: () => page.go({ model_type: null, machine_id: null }) }, `Show all ${kept}`));
+}
+
+const TRIGGERS = [["manual", "By hand"], ["drift", "Drift of the input"], ["degradation", "Degraded performance"], ["scheduled", "Scheduled"]];
+
+export async function retrain(page, slot, name) {
+  const choose = slot === null ? [await slotField()] : [];
+  const answer = await ask({
+    title: name ? `Retrain ${name}` : "Retrain a model", confirm: "Start retraining",
+    text: "Opens a training run, which the next free worker takes up. One that is under way already is not doubled.",
+    fields: [...choose, { name: "trigger_type", label: "Cause", kind: "select", value: "manual", options: TRIGGERS }, { name: "reason", label: "Reason", kind: "comment" }],
+    act: ({ slot: chosen, trigger_type, reason }) => api.post("/retrain/trigger", { ...(slot ?? JSON.parse(chosen)), trigger_type, reason }),
+  });
+  if (answer) {
+    page.say(answer.triggered ? "The training run is queued." : `Nothing was started: ${answer.reason}`);
+    page.refresh();
+  }
+}
+
+export async function slotField(onchange) {
+  let models;
+  try {
+    ({ models } = await api.get("/views/fleet", {}));
+  } catch (error) {
+    models = [];
+  }
+  const options = models.map((row) => [JSON.stringify(slotOf(row)), modelName(row)]);
+  return { name: "slot", label: "Model", kind: "select", options: [["", "Choose …"], ...options], isAskedFor: true, onchange };
+}
