@@ -698,7 +698,7 @@ class ModelPerformanceTracker(
         judged: list[DriftReport] = []
         newest: list[DriftReport] = []
         over: list[Recovered] = []
-        number = performance_fingerprint(as_ref(ref))
+        number = performance_fingerprint(ref)
         await self.metrics.rejudge(ref, judge_all, self._executor.moment(), fingerprint=number)
         return judged, newest[0] if newest else None, over[0] if over else None
 

@@ -6,7 +6,9 @@ ALTER TABLE {schema}.model_alerts
     ADD COLUMN snoozed_by text,
     ADD COLUMN snooze_notes text;
 
-ALTER TABLE {schema}.model_training_history ADD COLUMN alert_id uuid;
+ALTER TABLE {schema}.model_training_history
+    ADD COLUMN alert_id uuid,
+    ADD COLUMN failure_told_at timestamptz;
 COMMENT ON COLUMN {schema}.model_training_history.alert_id IS 'The alert that asked for the run, if one did';
 
 ALTER TABLE {schema}.model_ab_tests ADD COLUMN training_run_id uuid;
@@ -38,6 +40,7 @@ CREATE TABLE {schema}.model_notifications (
     channel       text        NOT NULL DEFAULT '',
     status        text        NOT NULL DEFAULT 'pending',
     attempt       integer     NOT NULL DEFAULT 0,
+    failures      integer     NOT NULL DEFAULT 0,
     run_after     timestamptz NOT NULL,
     lease_until   timestamptz,
     delivered_at  timestamptz,
@@ -49,13 +52,29 @@ CREATE TABLE {schema}.model_notifications (
         FOREIGN KEY (event_id) REFERENCES {schema}.model_alert_events (id) ON DELETE CASCADE,
     CONSTRAINT model_notifications_one_per_channel UNIQUE (event_id, channel),
     CONSTRAINT model_notifications_status CHECK (status IN ('pending', 'delivered', 'dead', 'dropped')),
-    CONSTRAINT model_notifications_attempt CHECK (attempt >= 0)
+    CONSTRAINT model_notifications_attempt CHECK (attempt >= 0),
+    CONSTRAINT model_notifications_failures CHECK (failures >= 0)
 );
-CREATE INDEX model_notifications_due ON {schema}.model_notifications (run_after, id) WHERE status = 'pending';
+-- Deliveries are claimed channel by channel, so that what one channel has left undone stands in nobody's way.
+CREATE INDEX model_notifications_due ON {schema}.model_notifications (channel, run_after, event_id)
+    WHERE status = 'pending';
+CREATE INDEX model_notifications_newest ON {schema}.model_notifications (created_at, id);
 COMMENT ON TABLE {schema}.model_notifications IS
     'The outbox: a row per event and channel that is to be told; its id is what a receiver tells repeats by';
 COMMENT ON COLUMN {schema}.model_notifications.channel IS
     'Empty: not routed yet; written with the event, before anybody knows which channels there are';
+
+CREATE TABLE {schema}.model_notification_channels (
+    channel     text        NOT NULL,
+    spent_until timestamptz NOT NULL,
+    rests_until timestamptz,
+    metadata    jsonb       NOT NULL DEFAULT '{}',
+    CONSTRAINT model_notification_channels_pkey PRIMARY KEY (channel)
+);
+COMMENT ON TABLE {schema}.model_notification_channels IS
+    'What all processes share of a channel: its rate limit, and until when its receiver asked to be left alone';
+COMMENT ON COLUMN {schema}.model_notification_channels.spent_until IS
+    'When all that was sent is paid off, at the rate of the limit; the limit is a burst before it';
 
 CREATE TABLE {schema}.model_workers (
     worker      text        NOT NULL,
@@ -153,27 +172,6 @@ END $model_perf$;
 CREATE TRIGGER model_alert_events_keep BEFORE UPDATE ON {schema}.model_alert_events
     FOR EACH STATEMENT EXECUTE FUNCTION {schema}.model_alert_events_keep();
 
--- Deliveries are claimed channel by channel, so that what one channel has left undone stands in nobody's way.
-ALTER TABLE {schema}.model_notifications
-    ADD COLUMN failures integer NOT NULL DEFAULT 0,
-    ADD CONSTRAINT model_notifications_failures CHECK (failures >= 0);
-DROP INDEX {schema}.model_notifications_due;
-CREATE INDEX model_notifications_due ON {schema}.model_notifications (channel, run_after, event_id)
-    WHERE status = 'pending';
-CREATE INDEX model_notifications_newest ON {schema}.model_notifications (created_at, id);
-
-CREATE TABLE {schema}.model_notification_channels (
-    channel     text        NOT NULL,
-    spent_until timestamptz NOT NULL,
-    rests_until timestamptz,
-    metadata    jsonb       NOT NULL DEFAULT '{}',
-    CONSTRAINT model_notification_channels_pkey PRIMARY KEY (channel)
-);
-COMMENT ON TABLE {schema}.model_notification_channels IS
-    'What all processes share of a channel: its rate limit, and until when its receiver asked to be left alone';
-COMMENT ON COLUMN {schema}.model_notification_channels.spent_until IS
-    'When all that was sent is paid off, at the rate of the limit; the limit is a burst before it';
-
 CREATE INDEX model_alerts_newest ON {schema}.model_alerts (alert_timestamp, id);
 
 CREATE OR REPLACE VIEW {schema}.v_unresolved_model_alerts AS
@@ -192,7 +190,6 @@ WHERE NOT a.is_resolved
 ORDER BY a.severity_rank DESC, a.alert_timestamp DESC, a.id DESC;
 
 -- A failed run is told of once: whoever marks it opens the alert, or counts one more occurrence of it.
-ALTER TABLE {schema}.model_training_history ADD COLUMN failure_told_at timestamptz;
 COMMENT ON COLUMN {schema}.model_training_history.failure_told_at IS 'When the failure was counted in an alert';
 CREATE INDEX model_training_history_untold ON {schema}.model_training_history (machine_id, model_type, id)
     WHERE training_status = 'failed' AND failure_told_at IS NULL;
