@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import pytest
 from attrs import evolve
 from tests.factories import START, make_ref
@@ -120,27 +119,23 @@ async def test_the_severity_is_that_of_the_event(bound: ModelPerformanceTracker)
     ]
 
 
-async def test_a_snoozed_alert_is_told_of_only_when_it_escalates(
-    bound: ModelPerformanceTracker, connection: asyncpg.Connection
-) -> None:
-    """What else happens to it is dropped, with the reason; one whose snooze is over is told of."""
-    await open_alerts(bound, 2)
-    await connection.execute(
-        "UPDATE model_perf.model_alerts SET snoozed_at = $1, snoozed_until = $2 WHERE model_id = $3",
-        *(at(1), at(30), make_ref("model 0").model_id),
+async def test_a_snoozed_alert_is_told_of_only_when_it_escalates(bound: ModelPerformanceTracker) -> None:
+    """What else happens to it is dropped, with the reason; one whose snooze is over, by time or worse, is told of."""
+    over, snoozed, worse = await open_alerts(bound, 3)
+    for alert, end in ((over, 2), (snoozed, 30), (worse, 30)):
+        await bound.alerts.snooze(alert.id, until=at(end), by="ada", now=at(1))
+    await bound.alerts.open_or_repeat(
+        make_ref("model 2"), alert_type="no_data", severity="critical", message="m", now=at(2)
     )
-    await connection.execute(
-        "UPDATE model_perf.model_alerts SET snoozed_at = $1, snoozed_until = $1 WHERE model_id = $2",
-        *(at(1), make_ref("model 1").model_id),
-    )
-    await open_alerts(bound, severity="critical", minutes=2)
     await bound.notifications.route([channel()], now=at(3))
     rows = await stored(bound.notifications)
-    assert sorted((each.event, each.status, each.error_message) for each in rows) == [
-        ("escalated", "pending", None),
-        ("opened", "dropped", "the alert was snoozed"),
-        ("opened", "pending", None),
+    assert sorted((each.event, each.status, each.alert_id == snoozed.id) for each in rows) == [
+        ("escalated", "pending", False),
+        ("opened", "dropped", True),
+        ("opened", "pending", False),
+        ("opened", "pending", False),
     ]
+    assert [each.error_message for each in rows if each.status == "dropped"] == ["the alert was snoozed"]
 
 
 async def test_a_claim_takes_what_is_due_longest(bound: ModelPerformanceTracker) -> None:
