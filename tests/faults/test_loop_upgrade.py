@@ -67,7 +67,7 @@ async def migrate(pool: asyncpg.Pool, schema: str) -> ModelPerformanceTracker:
 
 async def test_a_writer_of_before_goes_on_writing(pool: asyncpg.Pool, database: str, schema: str, role: str) -> None:
     """Alerts, their log, the policy's runs and the switch: none needs a right that was not granted; reading the log
-    does, and says so."""
+    and the champions does, and says so."""
     owner = await migrate(pool, schema)
     await pool.execute(f"GRANT SELECT ON {schema}.schema_migrations TO {role}")
     policy = MonitoringPolicy(automation=AutomationPolicy(rules=[AutomationRule(retrain=True)]))
@@ -85,7 +85,9 @@ async def test_a_writer_of_before_goes_on_writing(pool: asyncpg.Pool, database: 
         again = await record(weak, make_evaluation(day=18, metrics={"rmse": 2.0}))
         assert again.alert is not None
         assert again.alert.auto_action["reason"] == "switched off by ana"
-        assert (await weak.run_checks()).is_ok
+        [refused] = [step for step in (await weak.run_checks()).steps if step.errors]
+        assert refused.name == "retrained"
+        assert "rights to grant" in refused.errors[0]
         with pytest.raises(StorageError, match="rights to grant"):
             await weak.alerts.list_events(bad.alert.id)
     events = [each.event for each in await owner.alerts.list_events(bad.alert.id)]
