@@ -5,7 +5,14 @@ from pathlib import Path
 from zipfile import ZipFile
 
 LIMIT_BYTES = 1_000_000
-NEEDED = ["py.typed", "sql/metrics.sql", "web/router.py", "demo/victoria_demand_2014.csv.gz", "demo/DATA.md"]
+NEEDED = [
+    "py.typed",
+    "sql/metrics.sql",
+    "web/router.py",
+    "web/static/index.html",
+    "demo/victoria_demand_2014.csv.gz",
+    "demo/DATA.md",
+]
 
 
 def faults(wheel: Path) -> list[str]:
