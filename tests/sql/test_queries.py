@@ -117,8 +117,15 @@ async def test_the_staging_queries_take_arrays_too(bare: asyncpg.Connection, nam
 
 def test_every_sql_file_belongs_to_a_repository() -> None:
     """Repository stem = SQL stem."""
-    assert sorted(stem for stem, _ in sql_files()) == sorted(STEMS)
+    assert sorted(stem for stem, _ in sql_files()) == sorted((*STEMS, "shared"))
     assert all((REPOS / f"{stem}.py").exists() for stem in STEMS)
+
+
+def test_every_shared_block_is_used_by_several_files() -> None:
+    """What one file alone uses stands in it."""
+    texts = dict(sql_files())
+    for name in re.findall(r"^-- name: (\w+)$", texts.pop("shared"), re.MULTILINE):
+        assert sum(f"{{{name}}}" in text for text in texts.values()) > 1, name
 
 
 @pytest.mark.parametrize("stem", STEMS)

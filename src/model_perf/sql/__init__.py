@@ -1,8 +1,8 @@
 """Named queries and migrations: the SQL lives in files, and this finds it.
 
 A query file holds blocks that start with ``-- name: what_it_does``. ``{schema}`` stands for the quoted schema, the
-name of another block in braces, as ``{columns}``, for that block, and a line ``-- filters`` is where `add_filters`
-puts conditions.
+name of another block in braces, as ``{columns}``, for that block of the file or of ``shared.sql``, and a line
+``-- filters`` is where `add_filters` puts conditions.
 """
 
 from __future__ import annotations
@@ -39,17 +39,21 @@ def quote_schema(schema: str) -> str:
 @cache
 def load_queries(stem: str, schema: str) -> Mapping[str, str]:
     """The queries of ``<stem>.sql`` by name, for one schema."""
-    text = _folder().joinpath(f"{stem}.sql").read_text(encoding="utf-8")
-    parts = _NAME.split(text)[1:]
-    names, bodies = parts[::2], parts[1::2]
-    if len(set(names)) != len(names):
-        raise ValueError(f"{stem}.sql uses a name twice")
-    queries = dict(zip(names, (body.strip() for body in bodies), strict=True))
-    fragments = {name: queries.pop(name) for name in names if f"{{{name}}}" in text}
-    for fragment, part in fragments.items():
+    queries, shared = _load_blocks(stem), _load_blocks("shared")
+    text = "".join(queries.values())
+    fragments = {name: queries.pop(name) for name in list(queries) if f"{{{name}}}" in text}
+    for fragment, part in {**fragments, **shared}.items():
         queries = {name: body.replace(f"{{{fragment}}}", part) for name, body in queries.items()}
     quoted = quote_schema(schema)
     return MappingProxyType({name: body.replace("{schema}", quoted) for name, body in queries.items()})
+
+
+def _load_blocks(stem: str) -> dict[str, str]:
+    parts = _NAME.split(_folder().joinpath(f"{stem}.sql").read_text(encoding="utf-8"))[1:]
+    names, bodies = parts[::2], parts[1::2]
+    if len(set(names)) != len(names):
+        raise ValueError(f"{stem}.sql uses a name twice")
+    return dict(zip(names, (body.strip() for body in bodies), strict=True))
 
 
 def add_filters(query: str, args: list[object], **filters: object) -> str:

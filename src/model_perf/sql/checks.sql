@@ -1,13 +1,5 @@
 -- What is due over the whole fleet: a statement each, however many models there are; safe from many processes at once.
 
--- name: columns
-a.id, a.alert_type, a.severity, a.model_type, a.machine_id, a.model_id, a.model_version, a.fingerprint,
-a.alert_message, a.alert_timestamp, a.last_seen_at, a.occurrences, a.alert_details::text AS alert_details,
-a.current_metric_value, a.threshold_value, a.baseline_metric_value, a.is_resolved, a.resolved_timestamp,
-a.resolution, a.resolved_by, a.resolution_notes, a.acknowledged_at, a.acknowledged_by, a.acknowledgement_notes,
-a.snoozed_until, a.snoozed_at, a.snoozed_by, a.snooze_notes, a.auto_action_taken, a.auto_action::text AS auto_action,
-a.metadata::text AS metadata
-
 -- name: tell_failures
 -- $1 now: runs that have failed since the last call, each counted once by whoever marks it; one alert per slot. Those
 -- that a later run has made good are marked only. last_seen_at is the end of the last one: a run that ends later mends it
@@ -44,7 +36,7 @@ SET occurrences = a.occurrences + excluded.occurrences,
     last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at),
     alert_message = excluded.alert_message,
     alert_details = excluded.alert_details
-RETURNING {columns}
+RETURNING {alert_columns}
 
 -- name: mend_failures
 -- $1 now: alerts of failed runs whose slot has completed one since
@@ -58,7 +50,7 @@ WHERE a.id IN (
         WHERE c.machine_id = o.machine_id AND c.model_type = o.model_type AND c.training_status = 'completed'
             AND c.training_end > o.last_seen_at)
     ORDER BY o.id FOR UPDATE SKIP LOCKED)
-RETURNING {columns}
+RETURNING {alert_columns}
 
 -- name: tell_stale
 -- $1 now, $2 times the usual interval, $3 times a long one: slots of which nothing was heard for longer than both. Usual
@@ -121,7 +113,7 @@ CROSS JOIN LATERAL (VALUES (
 WHERE s.silent_h > s.allowed_h
 ORDER BY 8
 ON CONFLICT DO NOTHING
-RETURNING {columns}
+RETURNING {alert_columns}
 
 -- name: hear_again
 -- $1 now: alerts of stale models that have been evaluated since
@@ -140,7 +132,7 @@ WHERE a.id IN (
         WHERE m.machine_id = o.machine_id AND m.model_type = o.model_type
             AND greatest(e.created_at, e.evaluation_date) > (o.alert_details ->> 'last_evaluation_at')::timestamptz)
     ORDER BY o.id FOR UPDATE SKIP LOCKED)
-RETURNING {columns}
+RETURNING {alert_columns}
 
 -- name: list_retrained
 -- $1 the time until which a run must have ended if its alert waits for a test that nobody has started: open alerts of

@@ -107,17 +107,7 @@ WITH old AS (
         id uuid, alert_type text, severity text, fingerprint text, alert_message text, alert_details jsonb)
     LEFT JOIN act ON true
     ON CONFLICT (fingerprint) WHERE NOT is_resolved DO UPDATE
-    SET occurrences = a.occurrences + 1,
-        last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at),
-        severity = CASE WHEN excluded.severity_rank > a.severity_rank THEN excluded.severity ELSE a.severity END,
-        snoozed_until = CASE WHEN excluded.severity_rank > a.severity_rank THEN NULL ELSE a.snoozed_until END,
-        alert_message = excluded.alert_message,
-        alert_details = excluded.alert_details,
-        current_metric_value = excluded.current_metric_value,
-        threshold_value = excluded.threshold_value,
-        auto_action = CASE WHEN excluded.auto_action = jsonb_build_object() THEN a.auto_action
-            ELSE excluded.auto_action END,
-        auto_action_taken = a.auto_action_taken OR excluded.auto_action_taken
+    {count_repeat}
     RETURNING a.id
 )
 SELECT EXISTS (SELECT FROM old) AS is_there, EXISTS (SELECT FROM ins) AS inserted, (SELECT id FROM alert) AS alert_id

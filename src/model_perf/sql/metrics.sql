@@ -150,18 +150,7 @@ SELECT (SELECT same FROM old) AS same, (SELECT true FROM ins) AS inserted, NULL 
     LEFT JOIN act ON true
     ORDER BY n.fingerprint
     ON CONFLICT (fingerprint) WHERE NOT is_resolved DO UPDATE
-    SET occurrences = a.occurrences + 1,
-        last_seen_at = greatest(a.last_seen_at, excluded.last_seen_at),
-        severity = CASE WHEN excluded.severity_rank > a.severity_rank THEN excluded.severity ELSE a.severity END,
-        snoozed_until = CASE WHEN excluded.severity_rank > a.severity_rank THEN NULL ELSE a.snoozed_until END,
-        alert_message = excluded.alert_message,
-        alert_details = excluded.alert_details,
-        current_metric_value = excluded.current_metric_value,
-        threshold_value = excluded.threshold_value,
-        baseline_metric_value = excluded.baseline_metric_value,
-        auto_action = CASE WHEN excluded.auto_action = jsonb_build_object() THEN a.auto_action
-            ELSE excluded.auto_action END,
-        auto_action_taken = a.auto_action_taken OR excluded.auto_action_taken
+    {count_repeat}
     RETURNING a.*
 )
 SELECT (SELECT same FROM old) AS same,
