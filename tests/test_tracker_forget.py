@@ -96,6 +96,19 @@ async def test_a_model_is_forgotten_on_all_machines(lived: ModelPerformanceTrack
         assert not any(str(PRESS.model_id) in row["row"] for row in rows), table
 
 
+async def test_no_other_version_serves_unasked(timed: ModelPerformanceTracker) -> None:
+    """Where a forgotten model serves nobody does on record; elsewhere a rollback passes over its gap."""
+    a, b, c = (make_ref(name) for name in "abc")
+    for ref in (a, b, c):
+        await timed.promote(ref)
+    await timed.forget_model(b.model_id)
+    assert await timed.champion("baseline", a.machine_id) == c
+    assert (await timed.roll_back("baseline", a.machine_id)).champion.ref == a
+    await timed.forget_model(a.model_id)
+    assert await timed.champion("baseline", a.machine_id) is None
+    assert (await timed.champion_history("baseline", a.machine_id)).items == ()
+
+
 @pytest.mark.parametrize("what", ["machine", "model"])
 async def test_a_running_test_stops_it(lived: ModelPerformanceTracker, pool: asyncpg.Pool, what: str) -> None:
     """Nothing is deleted, and the error names the test and the way out."""

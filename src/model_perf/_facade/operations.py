@@ -55,7 +55,10 @@ class OperationsCalls(Shared):
         return await self._operations.forget_machine(machine_id, dry_run=dry_run, force=force)
 
     async def forget_model(self, model_id: UUID | str, *, dry_run: bool = False, force: bool = False) -> ForgetReport:
-        """The same of a model, with all its versions on all machines, and every test that it was in."""
+        """The same of a model, with all its versions on all machines, and every test that it was in.
+
+        Of machines that it serves the whole history of champions goes: no other version serves there unasked.
+        """
         return await self._operations.forget_model(model_id, dry_run=dry_run, force=force)
 
     def stats(self) -> TrackerStats:

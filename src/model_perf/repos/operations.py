@@ -125,7 +125,14 @@ def _tables_of(of_row: str, of_alert: str, of_test: str) -> dict[str, str]:
 OF_MACHINE: Mapping[str, str] = _tables_of("t.machine_id = $1", "p.machine_id = $1", "p.machine_id = $1") | {
     "model_automation": "t.machine_id = $1"
 }
-OF_MODEL: Mapping[str, str] = _tables_of("t.model_id = $1", "p.model_id = $1", "$1 IN (p.model_a_id, p.model_b_id)")
+OF_MODEL: Mapping[str, str] = _tables_of("t.model_id = $1", "p.model_id = $1", "$1 IN (p.model_a_id, p.model_b_id)") | {
+    # Where it serves, all changes: else the one before, which may have been rolled back, would serve again unasked.
+    "model_champions": (
+        "t.model_id = $1 OR (t.machine_id, t.model_type) IN (SELECT s.machine_id, s.model_type"
+        " FROM {schema}.model_champions s WHERE s.model_id = $1 AND s.number = (SELECT max(n.number)"
+        " FROM {schema}.model_champions n WHERE n.machine_id = s.machine_id AND n.model_type = s.model_type))"
+    )
+}
 """Of each table the rows that tell something of a machine, or of a model."""
 
 

@@ -32,7 +32,10 @@ SELECT $1, $2, s.number + 1, 'rollback', b.model_id, b.model_version, $4, $5, $6
     jsonb_build_object('returns_to', coalesce((b.metadata ->> 'returns_to')::integer, b.number))
 FROM (SELECT n.number, coalesce((n.metadata ->> 'returns_to')::integer, n.number) AS place
     FROM {schema}.model_champions n WHERE n.machine_id = $1 AND n.model_type = $2 ORDER BY n.number DESC LIMIT 1) s
-JOIN {schema}.model_champions b ON b.machine_id = $1 AND b.model_type = $2 AND b.number = s.place - 1
+JOIN {schema}.model_champions b ON b.machine_id = $1 AND b.model_type = $2 AND b.number = (
+    -- A model that was forgotten leaves a gap.
+    SELECT max(n.number) FROM {schema}.model_champions n
+    WHERE n.machine_id = $1 AND n.model_type = $2 AND n.number < s.place)
 WHERE s.number = coalesce($3, s.number)
 ON CONFLICT (machine_id, model_type, number) DO NOTHING
 RETURNING {columns}
