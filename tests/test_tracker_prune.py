@@ -99,6 +99,19 @@ async def test_the_run_behind_a_test_stays(lived: ModelPerformanceTracker, pool:
     assert (await lived.prune(BEFORE)).deleted["model_training_history"] == 1
 
 
+async def test_a_silence_that_was_resolved_by_hand_is_not_told_again(
+    timed: ModelPerformanceTracker, clock: Clock
+) -> None:
+    """The alert of a model out of service stays, and keeps the next round from opening it once more."""
+    await timed.record_many(make_evaluations([1.0] * 5))
+    clock.now = on_day(20)
+    [alert] = (await timed.run_checks()).stale or ()
+    await timed.resolve_alert(alert.id, by="ana", note="out of service")
+    clock.now = on_day(60)
+    assert (await timed.prune(on_day(50))).deleted["model_alerts"] == 0
+    assert (await timed.run_checks()).stale == ()
+
+
 async def test_a_pending_notification_of_an_open_alert_stays(
     lived: ModelPerformanceTracker, pool: asyncpg.Pool
 ) -> None:

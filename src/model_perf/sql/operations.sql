@@ -133,6 +133,8 @@ RETURNING t.id
 
 -- name: is_old_alert
 a.is_resolved AND a.resolved_timestamp < $1
+    -- A silence that somebody resolved by hand may last: without the row it would be told of again.
+    AND (a.alert_type <> 'stale_model' OR a.resolution = 'recovered')
 
 -- name: list_old_alerts
 -- $1 before, $2 id after which the list goes on, $3 limit; an open alert stays, however old
