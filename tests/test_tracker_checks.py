@@ -264,6 +264,56 @@ async def test_alerts_of_the_champion_wait_until_another_version_serves(
     assert ids((await timed.run_checks()).retrained) == [alert.id]
 
 
+async def test_a_rollback_answers_nothing(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """The version before serves again: no training has helped the one that the alert is about."""
+    old = make_ref("other")
+    for ref in (old, REF):
+        await timed.promote(ref)
+    await open_alert(timed)
+    clock.now += HOUR
+    await run_and_complete(timed)
+    await timed.roll_back("baseline", REF.machine_id)
+    assert (await timed.run_checks()).retrained == ()
+
+
+async def test_the_version_that_serves_answers_whatever_became_of_its_test(
+    timed: ModelPerformanceTracker, clock: Clock, pool: asyncpg.Pool
+) -> None:
+    """Somebody has promoted it: that the test was cancelled, or undecided, is no matter any more."""
+    await timed.promote(REF)
+    await open_alert(timed)
+    clock.now += HOUR
+    run = await run_and_complete(timed)
+    test = await timed.start_ab_test(name="new", model_a=REF, model_b=make_ref(version=2), metric="rmse")
+    await pool.execute(f"UPDATE {timed.schema}.model_ab_tests SET training_run_id = $1", run.id)
+    assert (await timed.run_checks()).retrained == ()
+    await timed.ab_tests.conclude(test.id, decision="undecided", reason="r")
+    await timed.promote(make_ref(version=2))
+    assert len((await timed.run_checks()).retrained or ()) == 1
+
+
+async def test_a_cancelled_test_is_none(timed: ModelPerformanceTracker, clock: Clock, pool: asyncpg.Pool) -> None:
+    """The alert does not wait for what will never be found."""
+    await open_alert(timed)
+    clock.now += HOUR
+    run = await run_and_complete(timed)
+    test = await timed.start_ab_test(name="new", model_a=REF, model_b=make_ref(version=2), metric="rmse")
+    await pool.execute(f"UPDATE {timed.schema}.model_ab_tests SET training_run_id = $1", run.id)
+    await timed.ab_tests.cancel(test.id)
+    assert len((await timed.run_checks()).retrained or ()) == 1
+
+
+async def test_a_version_of_another_model_is_an_answer(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """Trainers that give each version a model_id of its own number them from 1."""
+    await open_alert(timed, make_ref(version=3))
+    clock.now += HOUR
+    await timed.training.open_run(model_type="baseline", machine_id=REF.machine_id)
+    run = await timed.training.claim("w", lease=HOUR)
+    assert run is not None
+    await timed.training.complete(run.id, run.attempt, model_id=make_ref("new").model_id, model_version=1)
+    assert len((await timed.run_checks()).retrained or ()) == 1
+
+
 async def test_only_the_run_that_is_asked_for(timed: ModelPerformanceTracker, clock: Clock) -> None:
     """A worker resolves by its own run, and by no other."""
     await open_alert(timed)

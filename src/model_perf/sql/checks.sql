@@ -136,22 +136,27 @@ RETURNING {alert_columns}
 
 -- name: list_retrained
 -- $1 the time until which a run must have ended if its alert waits for a test that nobody has started: open alerts of
--- performance and data that a completed run answers. Where it started a test, its version must have won that; where
--- it is kept which version serves, that must be another one than the alert's
+-- performance and data that a completed run answers. Where it is kept which version serves, the run's version must;
+-- else, where it started a test, its version must have won that
 SELECT a.id, c.id AS run_id, c.model_version, c.test_name
 FROM {schema}.model_alerts a
+LEFT JOIN LATERAL (
+    SELECT s.model_id, s.model_version FROM {schema}.model_champions s
+    WHERE s.machine_id = a.machine_id AND s.model_type = a.model_type ORDER BY s.number DESC LIMIT 1
+) s ON true
 CROSS JOIN LATERAL (
     SELECT r.id, r.model_version, t.test_name FROM {schema}.model_training_history r
-    LEFT JOIN {schema}.model_ab_tests t ON t.training_run_id = r.id
+    LEFT JOIN {schema}.model_ab_tests t ON t.training_run_id = r.id AND t.test_status <> 'cancelled'
     WHERE r.machine_id = a.machine_id AND r.model_type = a.model_type AND r.training_status = 'completed'
-        AND r.training_end >= a.alert_timestamp AND coalesce(r.model_version > a.model_version, true)
-        AND CASE WHEN t.id IS NOT NULL THEN coalesce(t.decision = 'superior_b', false)
+        AND r.training_end >= a.alert_timestamp
+        -- Versions of different models have no order.
+        AND (r.model_id <> a.model_id OR coalesce(r.model_version > a.model_version, true))
+        AND CASE WHEN s.model_id IS NOT NULL
+                THEN (coalesce(r.model_id, s.model_id), r.model_version) = (s.model_id, s.model_version)
+            WHEN t.id IS NOT NULL THEN coalesce(t.decision = 'superior_b', false)
             ELSE (a.auto_action ->> 'start_ab_test') IS DISTINCT FROM 'true' OR r.training_end <= $1 END
     ORDER BY r.training_end LIMIT 1
 ) c
-WHERE NOT a.is_resolved AND a.alert_type IN ('performance_degradation', 'data_drift') AND coalesce((
-    SELECT (s.model_id, s.model_version) IS DISTINCT FROM (a.model_id, a.model_version)
-    FROM {schema}.model_champions s WHERE s.machine_id = a.machine_id AND s.model_type = a.model_type
-    ORDER BY s.number DESC LIMIT 1), true)
+WHERE NOT a.is_resolved AND a.alert_type IN ('performance_degradation', 'data_drift')
 -- filters
 ORDER BY a.id
