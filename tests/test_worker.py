@@ -241,6 +241,14 @@ async def test_a_thread_that_hangs_keeps_its_slot(
     assert "its slot is stuck" in caplog.text
 
 
+async def test_a_worker_that_has_ended_is_drained(tracker: ModelPerformanceTracker) -> None:
+    """Nobody would ever say so to who waits for it then."""
+    tracker.trainer("baseline")(lambda run, context: outcome())
+    async with tracker.worker(**FAST) as worker:
+        pass
+    await asyncio.wait_for(worker.drain(), 1.0)
+
+
 async def test_a_cancelled_run_ends_its_trainer(tracker: ModelPerformanceTracker) -> None:
     """A coroutine is cancelled at the next heartbeat; a thread hears of it at its next progress."""
     ended: list[str] = []

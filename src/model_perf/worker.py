@@ -130,6 +130,8 @@ class Worker:
 
     async def drain(self) -> None:
         """Until nothing is due, and nothing in hand but what is stuck; for jobs that run now and then."""
+        if self._polling is None or self._polling.done():
+            return
         done = asyncio.Event()
         self._draining.append(done)
         self._wake.set()
