@@ -15,6 +15,7 @@ from tests.notify.conftest import later, open_alerts, statuses
 from tests.notify.receiver import until
 
 from model_perf import DeliveryReport, InvalidInputError, ModelPerformanceTracker, StorageError
+from model_perf._notifications import Delivery
 from model_perf.notify import CallableChannel, Channel, DeliveryError, Message
 
 Telling = Callable[..., ModelPerformanceTracker]
@@ -221,6 +222,30 @@ async def test_a_cancelled_call_hands_back_what_it_holds(telling: Telling) -> No
     hold.set()
     assert (await tracker.deliver_notifications()).n_delivered == 15
     assert len(told) == len(set(told)) == 20
+
+
+async def test_a_call_that_is_cancelled_while_it_claims_hands_back(
+    telling: Telling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database has given out deliveries already, and the answer is on its way."""
+    tracker = telling(CallableChannel(Inbox(), concurrency=3))
+    await open_alerts(tracker, 20)
+    claim, is_given_out = tracker.notifications.claim, asyncio.Event()
+
+    async def claim_slowly(*args: Any, **options: Any) -> list[Delivery]:
+        held = await claim(*args, **options)
+        is_given_out.set()
+        await asyncio.sleep(0.2)
+        return held
+
+    monkeypatch.setattr(tracker.notifications, "claim", claim_slowly)
+    delivery = asyncio.create_task(tracker.deliver_notifications())
+    await is_given_out.wait()
+    delivery.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await delivery
+    rows = (await tracker.notifications.list_notifications(status="pending")).items
+    assert [(each.run_after, each.lease_until) for each in rows] == [(START, None)] * 20
 
 
 async def test_titles_name_the_machine(telling: Telling) -> None:

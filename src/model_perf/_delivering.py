@@ -140,6 +140,8 @@ class _Turn:
     delivered: list[tuple[Delivery, asyncio.Future[bool]]] = field(factory=list)
     writer: asyncio.Task[None] | None = None
     unsent: list[Delivery] = field(factory=list)
+    claiming: asyncio.Task[list[Delivery]] | None = None
+    """A claim under way, or one whose deliveries are not begun yet."""
     failures_in_a_row: int = 0
     is_over: bool = False
     """Nothing more is claimed."""
@@ -169,19 +171,23 @@ class _Turn:
 
     async def _claim(self, wanted: int) -> None:
         try:
-            held = await self.of.repo.claim(
-                self.channel.name,
-                # In line it may wait for as long as a delivery takes.
-                lease=2 * timedelta(seconds=self.channel.timeout_s) + LEASE_MARGIN,
-                limit=wanted,
-                max_attempts=self.channel.max_attempts,
-                allowance=None if self.channel.rate_limit is None else self.channel.allow,
-                now=self.of.clock(),
+            self.claiming = asyncio.create_task(
+                self.of.repo.claim(
+                    self.channel.name,
+                    # In line it may wait for as long as a delivery takes.
+                    lease=2 * timedelta(seconds=self.channel.timeout_s) + LEASE_MARGIN,
+                    limit=wanted,
+                    max_attempts=self.channel.max_attempts,
+                    allowance=None if self.channel.rate_limit is None else self.channel.allow,
+                    now=self.of.clock(),
+                )
             )
+            held = await asyncio.shield(self.claiming)
             await self.of.name_machines(held)
         except ModelPerfError as error:
             self._give_up(error)
             return
+        self.claiming = None
         self.left -= len(held)
         self.is_over = self.is_over or len(held) < wanted or not self.left
         for each in held:
@@ -280,10 +286,22 @@ class _Turn:
                 task.cancel()
         if self.running:
             await asyncio.wait(self.running, timeout=HAND_BACK_S)
-        left = [*self.unsent, *(held for held in self.running.values() if held.id not in self.answered)]
+        left = [
+            *await self._just_claimed(),
+            *self.unsent,
+            *(held for held in self.running.values() if held.id not in self.answered),
+        ]
         with suppress(ModelPerfError, TimeoutError):  # the lease gives them back in any case
             if left:
                 await asyncio.wait_for(self.of.repo.hand_back(left, now=self.of.clock()), HAND_BACK_S)
+
+    async def _just_claimed(self) -> Sequence[Delivery]:
+        """What a claim has got that was cancelled, once the database has answered."""
+        if self.claiming is None:
+            return ()
+        with suppress(ModelPerfError, TimeoutError):
+            return await asyncio.wait_for(self.claiming, HAND_BACK_S)
+        return ()
 
 
 def _routing(channel: Channel) -> dict[str, object]:
