@@ -1,0 +1,1 @@
+-- The release before shared no blocks between its files.
