@@ -36,7 +36,7 @@ SECRET = "a secret of enough letters"
 
 
 def webhook(url: str, **options: Any) -> WebhookChannel:
-    given: dict[str, Any] = {"secret": SECRET, "timeout_s": 0.3, "backoff_s": 10.0}
+    given: dict[str, Any] = {"secret": SECRET, "timeout_s": 1.5, "backoff_s": 10.0}
     return WebhookChannel(url, **given | options)
 
 
@@ -80,7 +80,7 @@ async def test_a_repeat_has_the_same_key_and_body(telling: Telling, clock: Clock
         assert (first.n_retried, first.errors) == (1, {"webhook": "HTTP 500 Internal Server Error"})
         assert (await tracker.deliver_notifications()).n_delivered == 0  # not due yet
         later(clock, seconds=10)
-        assert (await tracker.deliver_notifications()).errors == {"webhook": "no answer within 0.3 s"}
+        assert (await tracker.deliver_notifications()).errors == {"webhook": "no answer within 1.5 s"}
         later(clock, seconds=20)
         assert await tracker.deliver_notifications() == DeliveryReport(n_delivered=1)
     assert len(receiver.requests) == 3
@@ -90,8 +90,8 @@ async def test_a_repeat_has_the_same_key_and_body(telling: Telling, clock: Clock
 
 
 FAILURES: dict[str, tuple[Answer, str]] = {
-    "times out": (silence, "no answer within 0.3 s"),
-    "drips its head": (drip_head, "no answer within 0.3 s"),
+    "times out": (silence, "no answer within 1.5 s"),
+    "drips its head": (drip_head, "no answer within 1.5 s"),
     "500": (status(500), "HTTP 500 Internal Server Error"),
     "unknown status": (status(599), "HTTP 599"),
     "301": (
