@@ -17,7 +17,7 @@ const SERIES = ["series-1", "series-2", "series-3", "series-4"];
 const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3]];
 
 // What is drawn under and over the lines, in the units of the axes.
-function paint(u, { band, areas = [], levels = [], marks = [] }) {
+function paint(u, { bands = [], areas = [], levels = [], marks = [] }) {
   const { ctx, bbox } = u;
   const ratio = devicePixelRatio || 1;
   const y = (value) => u.valToPos(value, "y", true);
@@ -33,11 +33,11 @@ function paint(u, { band, areas = [], levels = [], marks = [] }) {
     [...area.high].reverse().forEach(([t, v]) => ctx.lineTo(x(t), y(v)));
     ctx.fill();
   }
-  if (band) {
+  for (const band of bands) {
     const edge = y(band.at);
-    const below = band.side === "below";
+    const isBelow = band.side === "below";
     ctx.fillStyle = colour("band");
-    ctx.fillRect(bbox.left, below ? edge : bbox.top, bbox.width, below ? bbox.top + bbox.height - edge : edge - bbox.top);
+    ctx.fillRect(x(band.from), isBelow ? edge : bbox.top, x(band.to) - x(band.from), isBelow ? bbox.top + bbox.height - edge : edge - bbox.top);
   }
   ctx.lineWidth = ratio;
   for (const level of levels) {
@@ -60,7 +60,14 @@ function paint(u, { band, areas = [], levels = [], marks = [] }) {
     ctx.font = `${11 * ratio}px system-ui, sans-serif`;
     const isFarRight = left > bbox.left + bbox.width - 60 * ratio;
     ctx.textAlign = isFarRight ? "right" : "left";
-    ctx.fillText(mark.text, left + (isFarRight ? -4 : 4) * ratio, bbox.top + (11 + 13 * (mark.row ?? 0)) * ratio);
+    ctx.setLineDash([]);
+    ctx.strokeStyle = colour("surface");
+    ctx.lineWidth = 4 * ratio;
+    ctx.lineJoin = "round";
+    const place = [left + (isFarRight ? -4 : 4) * ratio, bbox.top + (11 + 14 * (mark.row ?? 0)) * ratio];
+    ctx.strokeText(mark.text, ...place);
+    ctx.lineWidth = ratio;
+    ctx.fillText(mark.text, ...place);
   }
   ctx.restore();
 }
@@ -77,13 +84,38 @@ function align(series) {
   return [times, ...columns];
 }
 
-function withRoom(values, isLog) {
+// Marks have their words above the lines.
+function withRoom(values, { isLog, marks = [] }) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   if (isLog) {
     return [low / 1.5, high * 1.5];
   }
   const room = (high - low || Math.abs(high) || 1) * 0.08;
-  return [low - room, high + room];
+  return [low - room, high + room * (marks.length ? 4 : 1)];
+}
+
+const DAY_S = 86_400;
+const format = (parts) => new Intl.DateTimeFormat("en-GB", parts);
+const SHORT = format({ day: "numeric", month: "short" });
+const LONG = format({ month: "short", year: "numeric" });
+const CLOCK = format({ hour: "2-digit", minute: "2-digit" });
+const SECONDS = format({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+// The year, or the day, is said where it begins.
+function timeLabels(splits, step) {
+  const write = step >= 28 * DAY_S ? LONG : step >= DAY_S ? SHORT : step >= 60 ? CLOCK : SECONDS;
+  const of = write === LONG ? () => null : write === SHORT ? (t) => t.getFullYear() : (t) => SHORT.format(t);
+  const wholes = splits.map((split) => of(new Date(split * 1000)));
+  return splits.map((split, place) => {
+    const said = write.format(new Date(split * 1000));
+    return wholes[place] !== null && wholes[place] !== wholes[place - 1] ? `${said}\n${wholes[place]}` : said;
+  });
+}
+
+function decades(low, high) {
+  const [first, last] = [Math.ceil(Math.log10(low)), Math.floor(Math.log10(high))];
+  const step = Math.max(1, Math.ceil((last - first) / 6));
+  return Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, place) => 10 ** (first + place * step));
 }
 
 const DAY_S = 86_400;
@@ -112,7 +144,7 @@ function powers([low, high]) {
 function options(chart, width) {
   const axis = { stroke: () => colour("muted"), grid: { stroke: () => colour("grid"), width: 1 }, ticks: { stroke: () => colour("grid"), width: 1, size: 4 }, font: "11px system-ui, sans-serif" };
   const shown = [...chart.series.flatMap((one) => one.points.map(([, value]) => value)), ...(chart.include ?? [])];
-  const range = withRoom(shown.filter(Number.isFinite), chart.isLog);
+  const range = withRoom(shown.filter(Number.isFinite), chart);
   const times = chart.data[0];
   const room = (times.at(-1) - times[0]) * 0.02 || 43_200;
   return {
@@ -124,8 +156,9 @@ function options(chart, width) {
       y: { range: () => range, distr: chart.isLog ? 3 : 1 },
     },
     axes: [
-      { ...axis, space: 70, values: (u, splits, place, space, step) => splits.map((t) => axisTime(t, step)) },
-      { ...axis, size: 58, ...(chart.isLog ? { splits: () => powers(range) } : {}), values: (u, splits) => splits.map((v) => (v === null ? "" : axisNumber(v))) },
+      { ...axis, space: 72, values: (u, splits, index, space, step) => timeLabels(splits, step) },
+      { ...axis, size: 58, values: (u, splits) => splits.map((v) => (v === null ? "" : number(v, 4))),
+        ...(chart.isLog ? { splits: (u, index, low, high) => decades(low, high) } : {}) },
     ],
     series: [{}, ...chart.series.map((one, place) => ({
       label: one.label, spanGaps: true, width: 1.75, dash: DASHES[place % DASHES.length],
@@ -134,7 +167,7 @@ function options(chart, width) {
       ...(one.isStep ? { paths: uPlot.paths.stepped({ align: 1 }) } : {}),
     }))],
     hooks: {
-      drawClear: [(u) => paint(u, { band: chart.band, areas: chart.areas })],
+      drawClear: [(u) => paint(u, { bands: chart.bands, areas: chart.areas })],
       draw: [(u) => paint(u, { levels: chart.levels, marks: chart.marks })],
       setCursor: [(u) => chart.read(u.cursor.idx)],
     },

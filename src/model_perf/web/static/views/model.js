@@ -81,7 +81,8 @@ function picture(data, name) {
   return h("section", { class: "panel" }, timeChart({
     title: `${metricName(trend.metric)} of ${name}`, summary: summaryOf(data, drawn, newest),
     series, levels: [...levels, ...line.levels], areas: line.areas, marks, include: levels.map((level) => level.at),
-    band: newest && { at: newest.own.threshold_value, side: newest.own.direction === "higher_is_better" ? "below" : "above" },
+    bands: judged.filter(({ own }) => own.threshold_value !== null)
+      .map(({ own, from, to }) => ({ at: own.threshold_value, from, to, side: own.direction === "higher_is_better" ? "below" : "above" })),
     keys: [judged.some(({ own }) => own.baseline_value !== null) && { colour: "muted", label: "baseline", dash: [4, 3] },
       newest && { colour: "critical", label: "critical beyond", dash: [2, 3] }, line.levels.length > 0 && { colour: "trend", label: "trend with its interval", dash: [6, 3] }].filter(Boolean),
     table: { heads: ["Window end", "Version", metricName(trend.metric), "Verdict", "Degradation", "Samples"], numeric: [1, 2, 4, 5],
