@@ -1,262 +1,187 @@
-"""Every view in a real Chromium: what it shows is what is stored, and nothing complains."""
+"""What the six views show is what is stored: each number is read from the page and compared with SQL."""
 
 from __future__ import annotations
 
-import asyncio
-import re
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlencode
 
-import asyncpg
 import pytest
-from fastapi import FastAPI
-from playwright.async_api import BrowserContext, Error, Route, expect
-from tests.web.chromium import needs_chromium
-from tests.web.dashboard.screen import API, MOUNT, Screen, watch
-from tests.web.dashboard.world import DAY, TODAY, World
-from tests.web.serving import PREFIX, proxied, served
+from playwright.async_api import expect
+from tests.web.dashboard.conftest import Shown, slot, written
+from tests.web.dashboard.world import DAYS, World
 
-from model_perf import ModelPerformanceTracker, ModelRef
+from model_perf import ModelPerformanceTracker
 
-pytestmark = needs_chromium
-HOSTILE = "<img src=x onerror=document.title='broken'>"
+Fetch = Callable[..., Awaitable[list[Any]]]
 
 
-def slot(ref: ModelRef) -> str:
-    return urlencode({"model_type": ref.model_type, "machine_id": ref.machine_id})
-
-
-async def ask(tracker: ModelPerformanceTracker, query: str, *parameters: Any) -> Any:
-    """One value by SQL of our own; {s} is the schema."""
-    pool: asyncpg.Pool = tracker.pool
-    async with pool.acquire() as connection:
-        return await connection.fetchval(query.replace("{s}", tracker.schema), *parameters)
-
-
-async def test_numbers_of_every_view_are_those_of_the_tables(
-    screen: Screen, tracker: ModelPerformanceTracker, world: World
-) -> None:
-    """A number of each of the six views, and of a test's own page, next to SQL."""
-    await screen.open("#/alerts")
-    stored = await ask(tracker, "SELECT count(*) FROM {s}.model_alerts WHERE resolved_timestamp IS NULL")
-    assert (await screen.number("open"), stored > 0) == (str(stored), True)
-
-    await screen.open("#/fleet")
-    machines = "SELECT count(DISTINCT (machine_id, model_type)) FROM {s}.models"
-    assert await screen.number("shown") == str(await ask(tracker, machines)) == "3"
-
-    await screen.open(f"#/model?{slot(world.worse)}")
-    n = await ask(
-        tracker,
-        "SELECT count(*) FROM {s}.model_performance_metrics WHERE machine_id = $1 AND model_type = $2",
-        world.worse.machine_id,
-        world.worse.model_type,
+async def test_the_inbox_has_every_open_alert(shown: Shown, world: World, fetch: Fetch) -> None:
+    """Number, order, occurrences, values and texts of the open alerts are those of the table."""
+    stored = await fetch(
+        "SELECT * FROM {schema}.model_alerts WHERE NOT is_resolved ORDER BY severity_rank DESC, alert_timestamp DESC"
     )
-    assert await screen.page.locator("dd[data-fact=Evaluations]").inner_text() == str(n) == "57"
-
-    await screen.open(f"#/drift?{slot(world.drifted)}")
-    newest = "FROM {s}.model_drift_reports ORDER BY window_end DESC LIMIT 1"
-    n_columns, n_drifted = [await ask(tracker, f"SELECT {name} {newest}") for name in ("n_columns", "n_drifted")]
-    assert (await screen.number("headline")).startswith(f"{n_drifted} of {n_columns} columns")
-
-    await screen.open(f"#/test?id={world.test_id}")
-    told = await tracker.ab_test_results(world.test_id)
-    facts = [await screen.page.locator(f"dd[data-fact^='{arm}: v']").first.inner_text() for arm in "ab"]
-    assert facts == [str(told.n_a), str(told.n_b)] == ["720", "720"]
-
-    await screen.open("#/training")
-    stored_runs = await ask(tracker, "SELECT count(*) FROM {s}.model_training_history")
-    assert await screen.page.locator("[data-run]").count() == stored_runs == 3
-    improvement = await ask(tracker, "SELECT max(performance_improvement)::float8 FROM {s}.model_training_history")
-    assert await screen.number("improvement") == f"+{100 * improvement:g}%"
+    assert len(stored) == 2
+    await shown.open("alerts")
+    assert await shown.number("open") == str(len(stored))
+    cards = await shown.page.locator("[data-alert]").all()
+    assert [await card.get_attribute("data-alert") for card in cards] == [str(row["id"]) for row in stored]
+    for card, row in zip(cards, stored, strict=True):
+        assert await card.locator(".message").inner_text() == row["alert_message"]
+        assert (await card.locator('[data-number="occurrences"]').inner_text()).split()[0] == str(row["occurrences"])
+        values = await card.locator(".meta").inner_text()
+        if row["baseline_metric_value"] is not None:
+            assert f"value {written(row['current_metric_value'])}" in values
+            assert f"baseline {written(row['baseline_metric_value'])}" in values
 
 
-async def test_work_on_alerts(screen: Screen, tracker: ModelPerformanceTracker, world: World) -> None:
-    """Acknowledge, snooze, resolve, false positive: each with its comment in the tables and in the history."""
-    refs = dict.fromkeys(("seen", "later", "done", "none"), world.worse)
-    ids = {
-        kind: str((await tracker.alerts.open_or_repeat(ref, alert_type=kind, severity="info", message=kind)).id)
-        for kind, ref in refs.items()
-    }
-    await screen.open("#/alerts")
-    for kind, act in (("seen", "Acknowledge"), ("later", "Snooze"), ("done", "Resolve"), ("none", "False positive")):
-        card = screen.page.locator(f"[data-alert='{ids[kind]}']")
-        await card.locator(f"[data-act='{act}']").click()
-        await screen.page.fill("dialog textarea", f"comment on {kind}")
-        await screen.page.locator("dialog button[type=submit]").click()
-        await expect(screen.page.locator("dialog")).not_to_be_visible()
-        await expect(screen.page.locator("#notice")).to_be_visible()
-    found = {kind: await tracker.alerts.fetch(alert_id) for kind, alert_id in ids.items()}
-    assert found["seen"].acknowledged_at is not None
-    assert found["later"].snoozed_until is not None
-    assert (found["done"].resolution, found["done"].resolution_notes) == ("manual", "comment on done")
-    assert (found["none"].resolution, found["none"].resolution_notes) == ("false_positive", "comment on none")
-    snoozed = screen.page.locator("[aria-label='Snoozed alerts']").locator(f"[data-alert='{ids['later']}']")
-    await expect(snoozed).to_be_visible()
-    await snoozed.locator("summary").click()
-    await expect(snoozed.locator("table")).to_contain_text("comment on later")
-    assert [each.event for each in await tracker.alerts.list_events(ids["later"])] == ["opened", "snoozed"]
+async def test_the_fleet_has_every_model_and_its_newest_values(shown: Shown, world: World, fetch: Fetch) -> None:
+    """Verdict, key metric, degradation and sparkline of each model are of its newest evaluation; unknown is a state."""
+    await shown.open("fleet")
+    assert await shown.number("shown") == "3"
+    for row in await fetch("SELECT * FROM {schema}.v_latest_model_performance"):
+        line = shown.page.locator(f'tr[data-machine="{row["machine_id"]}"]')
+        assert (await line.locator(".cell-metric b").inner_text()) == written(row["r_squared"])
+        assert await line.locator(".badge").first.get_attribute("data-state") == row["verdict"]
+        assert await line.locator(".cell-score").inner_text() == f"{written(100 * row['drift_score'], 2)}%"
+        [count] = await fetch(
+            """SELECT count(*) AS n FROM {schema}.model_performance_metrics
+               WHERE machine_id = $1 AND model_version = $2""",
+            *(row["machine_id"], row["model_version"]),
+        )
+        points = await line.locator("polyline").get_attribute("points")
+        assert points is not None
+        assert len(points.split()) == min(24, count["n"])
+    boiler = shown.page.locator("tr", has_text="boiler 1")
+    assert await boiler.locator(".badge").first.inner_text() == "Unknown"
+    assert await boiler.locator(".cell-age").inner_text() == "never"
+    assert await shown.page.locator('[data-tile="insufficient_data"] strong').inner_text() == "1"
 
 
-async def test_a_test_and_a_training_run_by_hand(
-    screen: Screen, tracker: ModelPerformanceTracker, world: World
+async def test_the_fleet_is_searched_and_sorted(shown: Shown, world: World) -> None:
+    """The search, a tile and a column's head choose rows, and the address keeps what was chosen."""
+    await shown.open("fleet")
+    await shown.page.locator('[data-focus="search"]').fill("PRESS 7")
+    assert await shown.number("shown") == "1"
+    await shown.page.locator('[data-focus="search"]').fill("")
+    await shown.page.locator('[data-tile="insufficient_data"]').click()
+    assert await shown.page.locator("tbody tr b").first.inner_text() == "boiler 1"
+    assert "verdict=insufficient_data" in shown.page.url
+    await shown.page.locator('[data-tile="insufficient_data"]').click()
+    await shown.page.locator('[data-focus="sort model"]').click()
+    names = await shown.page.locator("td.cell-model b").all_inner_texts()
+    assert names == ["boiler 1", "compressor 2", "press 7"]
+
+
+async def test_a_models_chart_has_every_evaluation(shown: Shown, world: World, fetch: Fetch) -> None:
+    """The table behind the chart is the stored one, of the chosen metric; latest value, baseline and trend are told."""
+    await shown.open("model", **slot(world.worse), metric="rmse", days=90)
+    stored = await fetch(
+        """SELECT * FROM {schema}.model_performance_metrics WHERE machine_id = $1
+           ORDER BY evaluation_date, id""",
+        world.worse.machine_id,
+    )
+    assert len(stored) == DAYS + 12
+    await shown.page.locator('[data-chart^="RMSE"] summary').click()
+    rows = await shown.table("RMSE of press 7 · energy")
+    assert sorted((row[1], row[2]) for row in rows) == sorted(
+        (str(row["model_version"]), written(row["rmse"], 6)) for row in stored
+    )
+    newest = [row for row in stored if row["model_version"] == 2][-1]
+    assert await shown.fact("Latest RMSE") == written(newest["rmse"])
+    canvas = shown.page.locator(".plot canvas")
+    await expect(canvas).to_be_visible()
+    summary = await shown.page.locator(".chart .summary").inner_text()
+    assert summary.startswith(f"{len(stored)} evaluations of 2 versions")
+
+
+async def test_the_trend_is_the_facades(shown: Shown, world: World, tracker: ModelPerformanceTracker) -> None:
+    """Direction and rate are what the library says of the same evaluations."""
+    await shown.open("model", **slot(world.drifted), metric="rmse", days=90)
+    trend = await tracker.trend(world.drifted, metric="rmse", days=90)
+    assert trend.degradation_rate is not None
+    state = await shown.page.locator('[data-fact="Trend"] .badge').get_attribute("data-state")
+    assert state == trend.direction
+    said = (await shown.fact("Change")).removesuffix("% a day").replace("−", "-").replace("+", "")
+    assert float(said) == pytest.approx(trend.degradation_rate, rel=0.01, abs=1e-4)
+
+
+async def test_drift_is_the_newest_report(
+    shown: Shown, world: World, fetch: Fetch, tracker: ModelPerformanceTracker
 ) -> None:
-    """The running test is concluded, another one started, and a retraining queued and followed until it is done."""
-    await screen.open(f"#/test?id={world.test_id}")
-    await screen.page.locator("[data-act=Conclude]").click()
-    await screen.page.locator("dialog button[type=submit]").click()
-    await expect(screen.page.locator("#notice")).to_have_text("The test is concluded.")
-    assert (await tracker.ab_tests.fetch(world.test_id)).test_status != "running"
-
-    await screen.open(f"#/tests?{slot(world.worse)}")
-    await screen.page.locator("[data-act='Start a test']").click()
-    await expect(screen.page.locator("#field-model_b option")).to_have_count(2)
-    await screen.page.fill("#field-test_name", "by hand")
-    await screen.page.locator("dialog button[type=submit]").click()
-    await expect(screen.page.locator("h1")).to_contain_text("by hand")
-    [started] = (await tracker.ab_tests.list_active(model_type=world.worse.model_type)).items
-    assert (started.test_name, started.model_a != started.model_b) == ("by hand", True)
-
-    await screen.open(f"#/model?{slot(world.drifted)}")
-    await screen.page.locator("[data-act=Retrain]").click()
-    await screen.page.fill("dialog textarea", "a new sensor")
-    await screen.page.locator("dialog button[type=submit]").click()
-    await expect(screen.page.locator("#notice")).to_have_text("The training run is queued.")
-    run = await tracker.training.claim("worker 9", lease=DAY, model_type=world.drifted.model_type)
-    assert run is not None
-    assert run.reason == "a new sensor"
-    await tracker.training.complete(run.id, run.attempt, sample_count=1234)
-    await screen.open(f"#/training?{slot(world.drifted)}")
-    await expect(screen.page.locator(f"[data-run='{run.id}']")).to_contain_text("1,234 rows")
+    """Headline, columns, rows, shares of the histograms and the alarm are those of the newest stored report."""
+    [row] = await fetch(
+        """SELECT n_current, n_drifted, n_columns, alarm_limit, report::text AS report
+           FROM {schema}.model_drift_reports ORDER BY window_end DESC LIMIT 1"""
+    )
+    await shown.open("drift", **slot(world.drifted))
+    stored = await tracker.drift.fetch_newest_report(world.drifted)
+    assert stored is not None
+    assert await shown.number("headline") == f"{row['n_drifted']} of {row['n_columns']} columns have drifted"
+    assert await shown.fact("Rows") == str(row["n_current"])
+    columns = [each["name"] for each in stored.report["columns"]]
+    shown_columns = shown.page.locator("[data-column]")
+    assert [await each.get_attribute("data-column") for each in await shown_columns.all()] == columns
+    await shown.page.locator('[data-column="material"] summary').click()
+    cells = await shown.table("Distribution of material")
+    drawn = stored.report["histograms"]["material"]
+    assert [(cell[0], cell[1], cell[3]) for cell in cells] == [
+        (name, f"{old:,}", f"{new:,}")
+        for name, old, new in zip(drawn["names"], drawn["reference"], drawn["current"], strict=True)
+    ]
+    assert sum(drawn["current"]) == row["n_current"]
+    bars = shown.page.locator('[data-column="load"] .of-current')
+    assert await bars.count() == len(stored.report["histograms"]["load"]["current"])
+    await shown.page.locator('[data-chart="Alarm of the input"] summary').click()
+    assert len(await shown.table("Alarm of the input")) == 10
 
 
-async def test_hostile_text_stays_text(screen: Screen, tracker: ModelPerformanceTracker) -> None:
-    """Markup in an alert, in a machine's name and in a metric's is shown as it was written, and does nothing."""
-    ref = await tracker.register_model(HOSTILE, machine=HOSTILE)
-    await tracker.record(ref, metrics={HOSTILE: 1.0, "rmse": 2.0}, evaluation_start=TODAY - DAY, evaluation_end=TODAY)
-    await tracker.alerts.open_or_repeat(ref, alert_type=HOSTILE, severity="critical", message=HOSTILE)
-    for anchor in ("#/alerts", "#/fleet", f"#/model?{slot(ref)}", f"#/drift?{slot(ref)}", "#/training", "#/tests"):
-        await screen.open(anchor)
-        assert await screen.page.locator("main img").count() == 0, anchor
-        assert await screen.page.title() != "broken", anchor
-    await screen.open("#/alerts")
-    assert await screen.page.locator(".message").inner_text() == HOSTILE
+async def test_a_test_shows_counts_first_then_the_effect(shown: Shown, world: World, fetch: Fetch) -> None:
+    """Counts, split, effect, interval and every look are those of the tables."""
+    await shown.open("test", id=world.test_id)
+    counts = {
+        row["arm"]: row["n"]
+        for row in await fetch(
+            "SELECT arm, sum(n) AS n FROM {schema}.model_ab_moments WHERE test_id = $1 GROUP BY arm", world.test_id
+        )
+    }
+    assert [await shown.fact("a: v1"), await shown.fact("b: v2")] == [str(counts["a"]), str(counts["b"])]
+    looks = await fetch("SELECT * FROM {schema}.model_ab_looks WHERE test_id = $1 ORDER BY look_at", world.test_id)
+    assert (await shown.fact("b − a in abs error")).replace("+", "") == written(looks[-1]["effect"])
+    await shown.page.locator('[data-chart="Effect over time"] summary').click()
+    rows = await shown.table("Effect over time")
+    assert [row[3:6] for row in rows] == [
+        [written(look["effect"]), written(look["confidence_low"]), written(look["confidence_high"])] for look in looks
+    ]
+    headings = await shown.page.locator("main h2").all_inner_texts()
+    assert headings[:2] == ["Counts and split", "Effect"]
 
 
-async def test_empty_views(screen: Screen) -> None:
-    """Each says that nothing is there, instead of nothing or a zero."""
-    for anchor, text in (
-        ("#/alerts", "No alert is open"),
-        ("#/fleet", "No model yet"),
-        ("#/tests", "No test yet"),
-        ("#/training", "No training run yet"),
-    ):
-        await screen.open(anchor)
-        await expect(screen.page.locator("main")).to_contain_text(text)
+async def test_training_shows_what_came_of_each_run(shown: Shown, world: World, fetch: Fetch) -> None:
+    """State, cause, reason, improvement and error of every run are those of the table, the newest first."""
+    stored = await fetch("SELECT * FROM {schema}.model_training_history ORDER BY created_at DESC, id DESC")
+    await shown.open("training")
+    runs = await shown.page.locator("[data-run]").all()
+    assert [await run.get_attribute("data-run") for run in runs] == [str(row["id"]) for row in stored]
+    for run, row in zip(runs, stored, strict=True):
+        text = await run.inner_text()
+        assert await run.locator(".badge").get_attribute("data-state") == row["training_status"]
+        for said in (row["reason"], row["error_message"]):
+            assert said is None or said in text
+        if row["performance_improvement"] is not None:
+            improvement = await run.locator('[data-number="improvement"]').inner_text()
+            assert improvement == f"+{written(100 * row['performance_improvement'], 3)}%"
+            assert "RMSE 12.15 → 9.6" in text
 
 
-async def test_errors_are_told(context: BrowserContext, address: str) -> None:
-    """503, 403 and 401 have each their words; after the token, which is sent, the view is there."""
-    screen = watch(await context.new_page(), address)
-    asked: list[str | None] = []
-
-    async def refuse(route: Route) -> None:
-        asked.append(route.request.headers.get("authorization"))
-        if asked[-1] == "Bearer good":
-            await route.continue_()
-            return
-        status = {1: 503, 2: 403}.get(len(asked), 401)
-        headers = {"www-authenticate": "Bearer"} if status == 401 else {}
-        await route.fulfill(status=status, headers=headers, json={"detail": f"said {status}"})
-
-    await screen.page.route(f"**{API}/views/**", refuse)
-    await screen.open("#/alerts")
-    await expect(screen.page.locator(".state.error")).to_contain_text("said 503")
-    await screen.page.get_by_role("button", name="Try again").click()
-    await expect(screen.page.locator(".state.error")).to_contain_text("You may not see this")
-    await screen.page.get_by_role("button", name="Try again").click()
-    await expect(screen.page.locator(".state.error")).to_contain_text("Log in first")
-    await screen.page.fill("#token", "good")
-    await screen.page.keyboard.press("Enter")
-    await expect(screen.page.locator("main")).to_contain_text("No alert is open")
-    assert {text for text in screen.complaints if "status of" not in text} == set()
-
-
-async def test_a_late_answer_is_not_shown_under_a_new_name(screen: Screen, world: World) -> None:
-    """The first model's answer is held back until the second was asked for: the second's name and values stand."""
-    is_held, may_go = asyncio.Event(), asyncio.Event()
-
-    async def hold(route: Route) -> None:
-        if str(world.worse.machine_id) in route.request.url:
-            is_held.set()
-            await may_go.wait()
-        with suppress(Error):  # the page has given it up
-            await route.continue_()
-
-    await screen.page.route(f"**{API}/views/model**", hold)
-    await screen.page.goto(f"{screen.address}{MOUNT}/#/model?{slot(world.worse)}")
-    await is_held.wait()
-    await screen.page.evaluate("hash => { location.hash = hash }", f"#/model?{slot(world.drifted)}")
-    await expect(screen.page.locator("h1")).to_contain_text("compressor 2")
-    may_go.set()
-    await screen.page.wait_for_timeout(300)
-    await expect(screen.page.locator("h1")).to_contain_text("compressor 2")
-    await expect(screen.page.locator("main")).not_to_contain_text("press 7")
-
-
-@pytest.mark.parametrize("strips", [True, False])
-async def test_behind_a_proxy(context: BrowserContext, host: FastAPI, address: str, world: World, strips: bool) -> None:
-    """Below a prefix that the proxy cuts off or passes on; without the slash at the end as well."""
-    if strips:
-        upstream = served(host)
-    else:
-        outer = FastAPI()
-        outer.mount(PREFIX, host)
-        upstream = served(outer)
-    async with upstream as inner, proxied(inner, strips=strips) as outside:
-        screen = watch(await context.new_page(), outside)
-        await screen.page.goto(f"{outside}{MOUNT}")
-        await screen.open("#/fleet")
-        assert await screen.number("shown") == "3"
-        assert screen.complaints == []
-
-
-async def test_dark_and_light(screen: Screen, world: World) -> None:
-    """The ground is dark where the system's is, at once, and the text on it is not."""
-    await screen.open(f"#/model?{slot(world.worse)}")
-    light = {}
-    for scheme in ("light", "dark"):
-        await screen.page.emulate_media(color_scheme=scheme)
-        for name in ("backgroundColor", "color"):
-            text = await screen.page.evaluate(f"getComputedStyle(document.body).{name}")
-            light[scheme, name] = sum(int(part) for part in re.findall(r"\d+", text)[:3]) / 765
-    assert light["light", "backgroundColor"] > 0.8 > 0.4 > light["light", "color"]
-    assert light["dark", "backgroundColor"] < 0.3 < 0.6 < light["dark", "color"]
-
-
-async def test_by_keyboard_only(screen: Screen, tracker: ModelPerformanceTracker, world: World) -> None:
-    """An alert is acknowledged, and a chart read, without a pointer."""
-    await screen.open("#/alerts")
-    await _tab_to(screen, "[data-act=Acknowledge]")
-    await screen.page.keyboard.press("Enter")
-    await expect(screen.page.locator("dialog")).to_be_visible()
-    await _tab_to(screen, "dialog textarea")
-    await screen.page.keyboard.type("by keyboard")
-    await _tab_to(screen, "dialog button[type=submit]")
-    await screen.page.keyboard.press("Enter")
-    await expect(screen.page.locator("#notice")).to_have_text("Acknowledged.")
-    seen = "SELECT count(*) FROM {s}.model_alerts WHERE acknowledgement_notes = 'by keyboard'"
-    assert await ask(tracker, seen) == 1
-    await screen.open(f"#/model?{slot(world.worse)}")
-    await _tab_to(screen, ".plot")
-    await screen.page.keyboard.press("Home")
-    await expect(screen.page.locator(".readout").first).to_contain_text(": v")
-
-
-async def _tab_to(screen: Screen, selector: str) -> None:
-    for _ in range(60):
-        await screen.page.keyboard.press("Tab")
-        if await screen.page.evaluate("s => document.activeElement.matches(s)", selector):
-            return
-    pytest.fail(f"{selector} is not reached by the keyboard")
+async def test_each_view_asks_once(shown: Shown, world: World) -> None:
+    """One request to the API makes a view."""
+    asked: list[str] = []
+    shown.page.on("request", lambda request: asked.append(request.url) if "/api/" in request.url else None)
+    views: list[tuple[str, dict[str, object]]] = [
+        ("alerts", {}), ("fleet", {}), ("tests", {}), ("training", {}), ("test", {"id": world.test_id}),
+        ("model", dict(slot(world.worse))), ("drift", dict(slot(world.drifted))), ("model", {}),
+    ]  # fmt: skip
+    for view, query in views:
+        asked.clear()
+        await shown.open(view, **query)
+        assert len(asked) == 1, (view, asked)

@@ -27,13 +27,13 @@ export const s = (tag, properties, ...children) => fill(document.createElementNS
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 export function table(caption, heads, rows, { numeric = [] } = {}) {
-  const kind = (place) => (numeric.includes(place) ? "number" : null);
+  const kind = (place, cell) => (numeric.includes(place) ? "number" : typeof cell === "string" && cell.length > 28 ? "long" : null);
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     h("table", { class: "plain" },
       h("caption", { class: "unseen" }, caption),
       h("thead", null, h("tr", null, heads.map((head, place) => h("th", { scope: "col", class: kind(place) }, head)))),
       h("tbody", null, rows.map((row) =>
-        h("tr", null, row.map((cell, place) => h("td", { class: kind(place) }, cell)))))));
+        h("tr", null, row.map((cell, place) => h("td", { class: kind(place, cell) }, cell)))))));
 }
 
 // What is behind a summary is made when somebody opens it.

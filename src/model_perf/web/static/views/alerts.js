@@ -50,9 +50,9 @@ function card(alert, page) {
     h("p", { class: "meta" }, h("span", null, "opened ", ago(alert.alert_timestamp)),
       h("span", { "data-number": "occurrences" }, `${count(alert.occurrences)} ${alert.occurrences === 1 ? "occurrence" : "occurrences"}`),
       alert.occurrences > 1 && h("span", null, "last ", ago(alert.last_seen_at)), values(alert),
-      alert.auto_action_taken && h("span", null, "acted by itself"),
-      alert.acknowledged_at !== null && h("span", { class: "done" }, `acknowledged by ${alert.acknowledged_by} `, ago(alert.acknowledged_at)),
-      alert.snoozed_until !== null && h("span", { class: "done" }, "snoozed until ", time(alert.snoozed_until))),
+      alert.auto_action_reason && h("span", null, `by itself: ${alert.auto_action_reason}`),
+      alert.acknowledged_at !== null && h("span", { class: "done" }, `acknowledged by ${alert.acknowledged_by} `, ago(alert.acknowledged_at), alert.acknowledgement_notes && `: ${alert.acknowledgement_notes}`),
+      alert.snoozed_until !== null && h("span", { class: "done" }, "snoozed until ", time(alert.snoozed_until), alert.snoozed_by && ` by ${alert.snoozed_by}`, alert.snooze_notes && `: ${alert.snooze_notes}`)),
     h("div", { class: "acts" }, !page.isReadOnly && acts(alert, page), history(alert)));
 }
 

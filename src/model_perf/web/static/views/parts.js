@@ -51,7 +51,13 @@ export function filters(page, kept) {
 const TRIGGERS = [["manual", "By hand"], ["drift", "Drift of the input"], ["degradation", "Degraded performance"], ["scheduled", "Scheduled"]];
 
 export async function retrain(page, slot, name) {
-  const choose = slot === null ? [await slotField()] : [];
+  let choose;
+  try {
+    choose = slot === null ? [await slotField()] : [];
+  } catch (error) {
+    page.say(error.message);
+    return;
+  }
   const answer = await ask({
     title: name ? `Retrain ${name}` : "Retrain a model", confirm: "Start retraining",
     text: "Opens a training run, which the next free worker takes up. One that is under way already is not doubled.",
@@ -65,12 +71,7 @@ export async function retrain(page, slot, name) {
 }
 
 export async function slotField(onchange) {
-  let models;
-  try {
-    ({ models } = await api.get("/views/fleet", {}));
-  } catch (error) {
-    models = [];
-  }
+  const { models } = await api.get("/views/fleet", {});
   const options = models.map((row) => [JSON.stringify(slotOf(row)), modelName(row)]);
   return { name: "slot", label: "Model", kind: "select", options: [["", "Choose …"], ...options], isAskedFor: true, onchange };
 }

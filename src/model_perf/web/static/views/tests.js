@@ -26,7 +26,13 @@ export const tests = {
 async function startTest(page) {
   const versions = [["", "Choose the model first"]];
   const arm = (letter, label) => ({ name: `model_${letter}`, label, kind: "select", options: versions, isAskedFor: true });
-  const slot = await slotField((event) => event.target.value && offer(JSON.parse(event.target.value)));
+  let slot;
+  try {
+    slot = await slotField((event) => event.target.value && offer(JSON.parse(event.target.value)));
+  } catch (error) {
+    page.say(error.message);
+    return;
+  }
   if (hasSlot(page.query)) {
     slot.value = JSON.stringify({ model_type: page.query.get("model_type"), machine_id: page.query.get("machine_id") });
     setTimeout(() => offer(JSON.parse(slot.value)));
