@@ -140,7 +140,9 @@ async def test_an_error_says_what_the_api_said(page: Page, tracker: ModelPerform
         assert shown.complaints == []
 
 
-async def test_what_cannot_be_refreshed_is_kept_and_marked_as_old(shown: Shown, tracker: ModelPerformanceTracker) -> None:
+async def test_what_cannot_be_refreshed_is_kept_and_marked_as_old(
+    shown: Shown, tracker: ModelPerformanceTracker
+) -> None:
     """A poll that fails leaves the data, and says that they are old."""
     await tracker.register_model("energy", machine="press 7")
     await shown.open("fleet")
@@ -158,7 +160,10 @@ async def test_an_id_that_is_not_there_is_said(shown: Shown) -> None:
     assert browser_notes(shown, 404)
 
 
-async def _current_user(token: Any = Depends(HTTPBearer(auto_error=False))) -> None:
+_BEARER = Depends(HTTPBearer(auto_error=False))
+
+
+async def _current_user(token: Any = _BEARER) -> None:
     if token is None or token.credentials != "secret":
         raise HTTPException(401, "log in first", {"WWW-Authenticate": "Bearer"})
 
@@ -193,6 +198,7 @@ async def test_a_session_that_has_ended_is_no_data(shown: Shown) -> None:
 
 async def test_the_hosts_cookies_go_along(page: Page, tracker: ModelPerformanceTracker) -> None:
     """A session cookie of the host is all that a host with sessions needs."""
+
     async def with_cookie(request: Request) -> None:
         if request.cookies.get("session") != "ana":
             raise HTTPException(401, "log in first")
