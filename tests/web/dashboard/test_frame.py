@@ -205,7 +205,7 @@ async def test_dark_and_light_follow_the_system(chromium: Browser, address: str,
     shown = Shown(page, address)
     listen(page, shown.complaints)
     for scheme in ("light", "dark"):
-        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        await page.emulate_media(color_scheme=scheme)
         await shown.open("model", **slot(world.worse))
         await expect(page.locator(".plot canvas")).to_be_visible()
         found[scheme] = await page.evaluate(COLOURS)

@@ -58,8 +58,8 @@ async def test_hostile_text_is_text(shown: Shown, tracker: ModelPerformanceTrack
     """Markup in names, metrics, alerts, reasons and tests is shown as it was written, in every view."""
     ref = await tracker.register_model(MARKUP, machine=MARKUP, version=MARKUP)
     other = await tracker.register_model(MARKUP, machine=MARKUP, version="2")
-    window = {"evaluation_start": TODAY - DAY, "evaluation_end": TODAY}
-    await tracker.record(ref, **window, metrics={MARKUP: 1.0, "rmse": 2.0})
+    values = {MARKUP: 1.0, "rmse": 2.0}
+    await tracker.record(ref, evaluation_start=TODAY - DAY, evaluation_end=TODAY, metrics=values)
     await tracker.alerts.open_or_repeat(ref, alert_type=MARKUP, severity="critical", message=MARKUP)
     await tracker.trigger_retraining(model_type=MARKUP, machine_id=ref.machine_id, reason=MARKUP)
     test = await tracker.start_ab_test(

@@ -118,29 +118,6 @@ function decades(low, high) {
   return Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, place) => 10 ** (first + place * step));
 }
 
-const DAY_S = 86_400;
-const TICK = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
-const TICK_MONTH = new Intl.DateTimeFormat("en-GB", { month: "short", year: "numeric" });
-const TICK_TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
-
-function axisTime(t, step) {
-  const moment = new Date(t * 1000);
-  if (step >= 28 * DAY_S) {
-    return TICK_MONTH.format(moment);
-  }
-  return (step >= DAY_S || (moment.getHours() === 0 && moment.getMinutes() === 0) ? TICK : TICK_TIME).format(moment);
-}
-
-const axisNumber = (value) => (Math.abs(value) >= 1e5 ? COMPACT.format(value) : number(value, 3));
-const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
-
-// Powers of ten, seven at most.
-function powers([low, high]) {
-  const [from, to] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
-  const step = Math.max(1, Math.ceil((to - from) / 6));
-  return Array.from({ length: Math.floor((to - from) / step) + 1 }, (_, place) => 10 ** (from + place * step));
-}
-
 function options(chart, width) {
   const axis = { stroke: () => colour("muted"), grid: { stroke: () => colour("grid"), width: 1 }, ticks: { stroke: () => colour("grid"), width: 1, size: 4 }, font: "11px system-ui, sans-serif" };
   const shown = [...chart.series.flatMap((one) => one.points.map(([, value]) => value)), ...(chart.include ?? [])];

@@ -95,8 +95,8 @@ function alarm({ alarm: points }) {
   const [lowest, highest] = [0.1, 100 * last.alarm_limit]; // of the picture; the table has what it was
   return timeChart({
     title: "Alarm of the input", isLog: true, height: 200,
-    summary: `${count(points.length)} windows; the alarm stands at ${number(last.alarm_value, 3)}, and opens an alert at ${number(last.alarm_limit, 3)}. While nothing changes it grows by 1 a window on average.`,
-    series: [{ label: "alarm", points: points.map((each) => [new Date(each.window_end).getTime() / 1000, Math.min(highest, Math.max(lowest, each.alarm_value))]), isStep: true }],
+    summary: `${count(points.length)} windows; the alarm stands at ${plain(last.alarm_value)}, and opens an alert at ${plain(last.alarm_limit)}. While nothing changes it grows by 1 a window on average.`,
+    series: [{ label: points.some((each) => each.alarm_value > highest) ? `alarm (drawn up to ${count(highest)})` : "alarm", points: points.map((each) => [new Date(each.window_end).getTime() / 1000, Math.min(highest, Math.max(lowest, each.alarm_value))]), isStep: true }],
     levels: [{ at: last.alarm_limit, colour: "critical", dash: [2, 3] }], include: [last.alarm_limit, 1],
     keys: [{ colour: "critical", label: "an alert opens", dash: [2, 3] }],
     table: { heads: ["Window end", "Version", "Verdict", "Columns drifted", "Alarm"], numeric: [1, 3, 4],
