@@ -39,6 +39,7 @@ ROOM_OF = {
     "demo": "outside",
     "cli": "outside",
     "_worker_process": "outside",
+    "_serve_process": "outside",
     "__main__": "outside",
     "__init__": "public",
 }
@@ -75,7 +76,8 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str]]] = {
         {"tracker", "records", "policy", "public"},
         {"attrs", "fastapi", "starlette", "pydantic", "pydantic_core", "typing_extensions"},
     ),
-    "outside": ({"tracker", "records", "policy", "public", "outside"}, {"attrs", "numpy"}),
+    # Commands load the web inside the functions that serve it.
+    "outside": ({"tracker", "records", "policy", "public", "outside", "web"}, {"attrs", "numpy", "fastapi", "uvicorn"}),
     "public": (FACADE, set()),
 }
 # Where a room's permission holds in some of its files only.
@@ -83,6 +85,8 @@ ONLY_IN = {
     ("sql", "asyncpg"): {"sql.migrate"},
     ("drift", "narwhals"): {"drift._frames"},
     ("notify", "httpx"): {"notify._webhook"},
+    ("outside", "fastapi"): {"_serve_process"},
+    ("outside", "uvicorn"): {"_serve_process"},
     ("notify", "apprise"): {"notify._apprise"},
 }
 
@@ -165,6 +169,8 @@ def test_a_module_imports_only_what_its_room_may(module: str) -> None:
         ("notify._x", "from model_perf.repos import NotificationRepo"),
         ("notify._callable", "import httpx"),
         ("repos.x", "from model_perf.notify import Channel"),
+        ("cli", "import uvicorn"),
+        ("web.x", "import uvicorn"),
     ],
 )
 def test_the_table_forbids(module: str, source: str) -> None:

@@ -1,4 +1,4 @@
-"""The command ``model-perf``: migrate, status, doctor, prune, run-checks, import, worker, demo."""
+"""The command ``model-perf``: migrate, status, doctor, prune, run-checks, import, worker, serve, demo."""
 
 from __future__ import annotations
 
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_import(commands)
     _add_run_checks(commands)
     _add_worker(commands)
+    _add_serve(commands)
     _add_demo(commands)
     return parser
 
@@ -155,11 +156,34 @@ def _add_worker(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     command.set_defaults(run=_worker)
 
 
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("serve", help="serve the HTTP API and the dashboard until SIGTERM or SIGINT")
+    _add_connection(command)
+    _add_options(command)
+    command.add_argument(
+        "--host", default="127.0.0.1", help="default: 127.0.0.1; an address that others reach needs a token"
+    )
+    command.add_argument(
+        "--token",
+        default=os.environ.get("MODEL_PERF_TOKEN") or None,
+        help="default: the environment's MODEL_PERF_TOKEN, which the list of processes does not show",
+    )
+    _add_serving(command)
+    command.set_defaults(run=_serve)
+
+
+def _add_serving(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--port", type=int, default=8321, help="default: 8321; 0 takes a free one")
+    command.add_argument("--write", action="store_true", help="carry out acts (default: read-only)")
+
+
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("demo", help="watch a real model degrade on real data, and be retrained")
     command.add_argument("--dsn", help="run it in this database instead of an embedded server, schema model_perf_demo")
     command.add_argument("--keep", metavar="DIR", help="keep the embedded server's data in this (absolute) directory")
     command.add_argument("--json", action="store_true", help="print the findings as one JSON object")
+    command.add_argument("--serve", action="store_true", help="then serve its dashboard on 127.0.0.1 until Ctrl-C")
+    _add_serving(command)
     command.set_defaults(run=_demo)
 
 
@@ -234,10 +258,18 @@ def _worker(args: argparse.Namespace) -> int:
     return asyncio.run(_with_tracker(args, lambda tracker: run(tracker, args), connections=args.concurrency + 2))
 
 
+def _serve(args: argparse.Namespace) -> int:
+    from model_perf._serve_process import run
+
+    asyncio.run(run(args))
+    return 0
+
+
 def _demo(args: argparse.Namespace) -> int:
     from model_perf.demo import run
 
-    return run(dsn=args.dsn, keep=args.keep, as_json=args.json)
+    port = args.port if args.serve else None
+    return run(dsn=args.dsn, keep=args.keep, as_json=args.json, port=port, write=args.write)
 
 
 async def _with_tracker(

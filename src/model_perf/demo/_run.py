@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 from model_perf import DriftReport, ModelPerformanceTracker
@@ -13,9 +16,17 @@ from model_perf.demo._data import load
 from model_perf.demo._story import Clock, Findings, Say, tell
 
 SCHEMA = "model_perf_demo"
+Serve = Callable[[ModelPerformanceTracker], Awaitable[None]]
 
 
-def run(*, dsn: str | None = None, keep: str | None = None, as_json: bool = False) -> int:
+def run(
+    *,
+    dsn: str | None = None,
+    keep: str | None = None,
+    as_json: bool = False,
+    port: int | None = None,
+    write: bool = False,
+) -> int:
     """Tell the story and print what came out; 0 if a degradation was found.
 
     Parameters
@@ -26,11 +37,30 @@ def run(*, dsn: str | None = None, keep: str | None = None, as_json: bool = Fals
         Absolute directory for the embedded server's data; None = deleted at the end.
     as_json : bool
         Print one JSON object instead of the story.
+    port : int, optional
+        Then serve the dashboard there, on 127.0.0.1, until SIGINT or SIGTERM; the time stays that of the story's end.
+    write : bool
+        What is served may change something.
     """
-    return asyncio.run(_run(dsn, keep, as_json))
+    return asyncio.run(_run(dsn, keep, as_json, port, write))
 
 
-async def _run(dsn: str | None, keep: str | None, as_json: bool) -> int:
+async def _run(dsn: str | None, keep: str | None, as_json: bool, port: int | None, write: bool) -> int:
+    async with AsyncExitStack() as stack:
+        serve = None if port is None else _prepare(stack, port, write, as_json)
+        return await _tell(dsn, keep, as_json, serve)
+
+
+def _prepare(stack: AsyncExitStack, port: int, write: bool, as_json: bool) -> Serve:
+    """What is missing, and a port that is taken, are told before the story."""
+    from model_perf._serve_process import listen, serve
+
+    listener = stack.enter_context(listen("127.0.0.1", port, None))
+    file = sys.stderr if as_json else sys.stdout
+    return lambda tracker: serve(tracker, listener, write=write, say=lambda line: print(line, file=file, flush=True))
+
+
+async def _tell(dsn: str | None, keep: str | None, as_json: bool, serve: Serve | None) -> int:
     started = time.monotonic()
     say: Say = (lambda _: None) if as_json else (lambda line: print(line, flush=True))
     clock = Clock()
@@ -39,10 +69,13 @@ async def _run(dsn: str | None, keep: str | None, as_json: bool) -> int:
         await tracker.migrate()
         findings = await tell(tracker, clock, load(), say)
         stored = await _count_rows(tracker)
-    seconds = time.monotonic() - started
-    print(json.dumps(_facts(findings, stored, seconds), indent=2) if as_json else _summary(findings, stored, seconds))
-    if not as_json:
-        print(_where_to_look(dsn, keep))
+        seconds = time.monotonic() - started
+        if as_json:
+            print(json.dumps(_facts(findings, stored, seconds), indent=2), flush=True)
+        else:
+            print(f"{_summary(findings, stored, seconds)}\n{_where_to_look(dsn, keep)}", flush=True)
+        if serve is not None:
+            await serve(tracker)
     return 0 if findings.alert is not None else 1
 
 

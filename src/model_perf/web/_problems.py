@@ -61,7 +61,7 @@ class ProblemRoute(APIRoute):
             except RequestValidationError as error:
                 return _explain_parameters(error.errors())
             except RequestRefusedError as error:
-                return _problem(error.status, "invalid_input", str(error), parameters=[error.parameter])
+                return problem(error.status, "invalid_input", str(error), parameters=[error.parameter])
             except ModelPerfError as error:
                 return _explain(error)
 
@@ -82,18 +82,18 @@ def _explain_parameters(errors: Sequence[Mapping[str, Any]]) -> Response:
         shown = "" if error["type"] == "missing" else f" (got {_shortened(repr(error['input']), LONGEST_VALUE)})"
         parameters.append(name)
         messages.append(f"{name}: {message}{shown}")
-    return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input", "; ".join(messages), parameters=parameters)
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input", "; ".join(messages), parameters=parameters)
 
 
 def _explain(error: ModelPerfError) -> Response:
     if isinstance(error, InvalidInputError):
         name = _PARAMETERS.get(error.argument, error.argument)
         detail = name + str(error).removeprefix(error.argument)
-        return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input", detail, parameters=[name])
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_input", detail, parameters=[name])
     if isinstance(error, NotFoundError):
-        return _problem(HTTPStatus.NOT_FOUND, "not_found", str(error))
+        return problem(HTTPStatus.NOT_FOUND, "not_found", str(error))
     if isinstance(error, ConflictError):
-        return _problem(HTTPStatus.CONFLICT, "conflict", str(error))
+        return problem(HTTPStatus.CONFLICT, "conflict", str(error))
     return _explain_storage(error)
 
 
@@ -103,12 +103,12 @@ def _explain_storage(error: ModelPerfError) -> Response:
     is_ours = error.__cause__ is None
     if isinstance(error, SchemaError):
         text = str(error) if is_ours else "the tables do not fit; `model-perf status` says why"
-        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, "schema", text)
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "schema", text)
     retry_safe = isinstance(error, StorageError) and error.retry_safe
     outcome_unknown = isinstance(error, StorageError) and error.outcome_unknown
     text = str(error) if is_ours else _storage_text(retry_safe, outcome_unknown)
     headers = {"retry-after": str(RETRY_AFTER_S)} if retry_safe else {}
-    return _problem(
+    return problem(
         *(HTTPStatus.SERVICE_UNAVAILABLE, "storage", text),
         headers=headers,
         retry_safe=retry_safe,
@@ -122,10 +122,11 @@ def _storage_text(retry_safe: bool, outcome_unknown: bool) -> str:
     return f"the database did not answer as it should{outcome}; {advice}; the application's log says more"
 
 
-def _problem(
+def problem(
     status: HTTPStatus, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **extensions: object
 ) -> Response:
-    problem = {
+    """The answer; *detail* says what was wrong and how to mend it, *code* is for programs."""
+    members = {
         "type": "about:blank",
         "title": status.phrase,
         "status": status.value,
@@ -133,7 +134,7 @@ def _problem(
         "code": code,
     }
     return Response(
-        content=to_json(problem | extensions),
+        content=to_json(members | extensions),
         status_code=status.value,
         headers={"cache-control": "no-store", **(headers or {})},
         media_type=MEDIA_TYPE,

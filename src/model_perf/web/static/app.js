@@ -189,5 +189,8 @@ document.addEventListener("visibilitychange", () => {
     open({ isQuiet: current.data !== null });
   }
 });
+if (api.isReadOnly) {
+  freshness.before(h("p", { class: "mode", title: "Whoever serves this page has switched acts off" }, "Read-only"));
+}
 addEventListener("hashchange", () => { open(); scrollTo(0, 0); });
 open();
