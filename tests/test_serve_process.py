@@ -219,9 +219,11 @@ async def test_a_request_under_way_is_answered(tracker: ModelPerformanceTracker,
 
 
 async def _until(connection: asyncpg.Connection, query: str, schema: str) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not await connection.fetchval(query, f"{schema}.model_training_history"):
-            await asyncio.sleep(0.02)
+    for _ in range(PATIENCE_S * 50):
+        if await connection.fetchval(query, f"{schema}.model_training_history"):
+            return
+        await asyncio.sleep(0.02)
+    raise TimeoutError(query)
 
 
 def test_a_second_signal_ends_it_at_once(database: str) -> None:

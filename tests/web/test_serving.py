@@ -81,7 +81,7 @@ async def test_with_write_it_acts(tracker: ModelPerformanceTracker) -> None:
 )
 async def test_without_the_token_nothing_is_told(tracker: ModelPerformanceTracker, given: str | None) -> None:
     """401 with the header that makes the page ask for it, for the API and for what is not there."""
-    headers = {} if given is None else {"authorization": given.encode("latin-1")}
+    headers = {} if given is None else {b"authorization": given.encode("latin-1")}
     async with client_of(tracker, token=TOKEN, write=True) as client:
         for method, path in (("GET", FLEET), ("POST", RETRAIN), ("GET", "/nothing"), ("GET", "/openapi.json")):
             answer = await client.request(method, path, params=SLOT, headers=headers)
