@@ -41,9 +41,11 @@ def listen(host: str, port: int, token: str | None) -> socket.socket:
     """The address taken, before anything else is done; other machines' only with a token."""
     if token is not None and not (token.isascii() and token.isprintable() and token.split() == [token]):
         raise InvalidInputError("token", "is empty, or has characters that no header takes; `openssl rand -hex 24`")
+    if not 0 <= port <= 65535:  # getaddrinfo would take its last 16 bits
+        raise InvalidInputError("port", f"{port} is none; give one up to 65535, or 0 for a free one")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise InvalidInputError("host", f"{host!r}, port {port}: {error}; give an address of this machine") from error
     if token is None and not is_loopback(str(address[0])):
         raise InvalidInputError(
@@ -53,7 +55,7 @@ def listen(host: str, port: int, token: str | None) -> socket.socket:
         )
     try:
         return _bind(family, kind, address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise InvalidInputError(
             "port", f"{host}:{port} cannot be taken ({error}); --port 0 takes a free one"
         ) from error
