@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -105,18 +106,24 @@ async def test_it_serves_loopback_read_only_until_a_signal(
     assert (await tracker.training.list_runs()).items == ()
 
 
-async def test_with_write_it_acts(tracker: ModelPerformanceTracker, database: str) -> None:
-    """--write, by the policy that --options gives, on IPv6's loopback."""
+async def test_with_write_it_acts(tracker: ModelPerformanceTracker, database: str, tmp_path: Path) -> None:
+    """--write, at the time that --options gives, on IPv6's loopback."""
+    (tmp_path / "options_of_a_test.py").write_text(
+        "from datetime import UTC, datetime\ndef given(): return {'clock': lambda: datetime(2031, 5, 6, tzinfo=UTC)}\n"
+    )
     slot = {"model_type": "demand", "machine_id": str(uuid4())}
+    args = ("--write", "--host", "::1", "--options", "options_of_a_test:given")
 
     def serve_and_act() -> httpx.Response:
-        with started(*serving(database, tracker), "--write", "--host", "::1") as (process, client):
+        path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        with started(*serving(database, tracker), *args, PYTHONPATH=path) as (process, client):
             assert (client.base_url.host, listening(process)) == ("::1", ["::1"])
             return client.post(f"{API}/retrain/trigger", params=slot)
 
     answer = await asyncio.to_thread(serve_and_act)
     [run] = (await tracker.training.list_runs()).items
     assert answer.json()["training_job_id"] == str(run.id)
+    assert run.run_after == datetime(2031, 5, 6, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("way", ["option", "variable"])
