@@ -10,6 +10,7 @@ from uuid import UUID
 from attrs import field, frozen
 
 from model_perf import _validation as check
+from model_perf._slot import missing_worker
 from model_perf.drift import DriftReport
 from model_perf.records import NO_MACHINE, ABTest, Alert, ModelRef, Severity, TrainingRun
 from model_perf.repos import AlarmPoint, FleetEntry, Page, StoredReport
@@ -96,6 +97,15 @@ class DriftView:
     alarm: tuple[AlarmPoint, ...] = ()
 
 
+@frozen(kw_only=True)
+class TrainingView:
+    """A page of the training runs, and why those wait that no worker is there for, by their id."""
+
+    now: datetime
+    page: Page[TrainingRun]
+    notices: Mapping[UUID, str] = field(factory=dict)
+
+
 class DashboardViews:
     """Reads what a view needs, for a page that asks once per view."""
 
@@ -172,6 +182,24 @@ class DashboardViews:
             )
         own = next((DriftReport.from_dict(each.drift_details) for each in judged if each.ref == ref), None)
         return DriftView(now=now, ref=ref, performance=own, alarm=alarm, **_data_of(stored))
+
+    async def training(
+        self,
+        *,
+        model_type: str | None = None,
+        machine_id: UUID | str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> TrainingView:
+        """A page of the training runs, newest first."""
+        tracker, now = self._tracker, self.now()
+        page = await tracker.training.list_runs(
+            model_type=model_type, machine_id=machine_id, limit=limit, cursor=cursor
+        )
+        waiting = [run for run in page.items if run.training_status == "pending"]
+        seen = await tracker.workers.list_sightings({run.model_type for run in waiting})
+        said = {run.id: missing_worker(run, *seen[run.model_type], now) for run in waiting}
+        return TrainingView(now=now, page=page, notices={run: text for run, text in said.items() if text is not None})
 
 
 def _data_of(stored: StoredReport | None) -> dict[str, Any]:

@@ -129,14 +129,15 @@ class Views:
         cursor: given.Cursor = None,
     ) -> Response:
         """The training runs, newest first."""
-        page = await self._tracker.training.list_runs(
+        found = await self._tracker.dashboard.training(
             model_type=model_type, machine_id=machine_id, limit=limit, cursor=cursor
         )
-        names = await self._tracker.machine_names(run.machine_id for run in page.items)
+        names = await self._tracker.machine_names(run.machine_id for run in found.page.items)
         view: view_schemas.ModelPerfTrainingView = {
-            "now": self._tracker.dashboard.now(),
-            "runs": [answers.training_run(run, names) for run in page.items],
-            "next_cursor": page.next_cursor,
+            "now": found.now,
+            "runs": [answers.training_run(run, names) for run in found.page.items],
+            "notices": {str(run): text for run, text in found.notices.items()},
+            "next_cursor": found.page.next_cursor,
         }
         return _json(view)
 

@@ -116,4 +116,5 @@ class ModelPerfTrainingView(TypedDict):
 
     now: Now
     runs: Annotated[list[schemas.ModelPerfTrainingRun], Field(description="Newest first.")]
+    notices: Annotated[dict[str, str], Field(description="By id of a run: that no worker is there to take it up.")]
     next_cursor: NextCursor

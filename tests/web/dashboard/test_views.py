@@ -94,6 +94,25 @@ async def test_a_models_chart_has_every_evaluation(shown: Shown, world: World, f
     assert summary.startswith(f"{len(stored)} evaluations of 2 versions")
 
 
+async def test_an_alert_of_another_version_is_not_hidden(shown: Shown, world: World, fetch: Fetch) -> None:
+    """The verdict is that of the version evaluated last, and says so; beside it the open alerts, which lead to them."""
+    await shown.open("model", **slot(world.worse))
+    [newest] = await fetch(
+        "SELECT * FROM {schema}.v_latest_model_performance WHERE machine_id = $1", world.worse.machine_id
+    )
+    heading = shown.page.locator(".heading")
+    assert await heading.locator(".badge").last.get_attribute("data-state") == newest["verdict"] == "ok"
+    assert (await shown.page.locator(".lead").inner_text()).startswith(f"Version {newest['model_version']}: ")
+    [open_] = await fetch(
+        "SELECT * FROM {schema}.model_alerts WHERE NOT is_resolved AND machine_id = $1", world.worse.machine_id
+    )
+    assert open_["model_version"] != newest["model_version"]
+    alerts = heading.get_by_role("link", name="1 open alert")
+    assert await alerts.locator(".badge").get_attribute("data-state") == open_["severity"] == "critical"
+    await alerts.click()
+    await expect(shown.page.locator("[data-alert]")).to_have_count(1)
+
+
 async def test_the_trend_is_the_facades(shown: Shown, world: World, tracker: ModelPerformanceTracker) -> None:
     """Direction and rate are what the library says of the same evaluations."""
     await shown.open("model", **slot(world.drifted), metric="rmse", days=90)
@@ -171,6 +190,17 @@ async def test_training_shows_what_came_of_each_run(shown: Shown, world: World, 
             improvement = await run.locator('[data-number="improvement"]').inner_text()
             assert improvement == f"+{written(100 * row['performance_improvement'], 3)}%"
             assert "RMSE 12.15 → 9.6" in text
+
+
+async def test_a_run_says_why_it_waits(shown: Shown, world: World, tracker: ModelPerformanceTracker) -> None:
+    """Where no worker is there, since when; where one is, that it waits for it."""
+    await shown.open("training")
+    waiting = shown.page.locator('[data-fact="waiting"]')
+    assert await waiting.all_inner_texts() == ["Queued, no worker for 'energy' was ever seen"]
+    await tracker.workers.start("worker 1", ["energy"])
+    await shown.open("fleet")
+    await shown.open("training")
+    assert await waiting.all_inner_texts() == ["Queued, waits for a free worker"]
 
 
 async def test_each_view_asks_once(shown: Shown, world: World) -> None:

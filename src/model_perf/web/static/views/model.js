@@ -20,17 +20,24 @@ export const model = ofModel({
   render(data, page) {
     const { summary, trend, checks } = data;
     const name = `${summary.machine_name} · ${summary.model_type}`;
-    const heading = slotHeading("model", summary, h("p", { class: "buttons" }, badge(checks[0]?.verdict ?? "insufficient_data"),
+    const heading = slotHeading("model", summary, h("p", { class: "buttons" }, openAlerts(data), badge(checks[0]?.verdict ?? "insufficient_data"),
       !page.isReadOnly && h("button", { type: "button", "data-act": "Retrain", "data-focus": "retrain", onclick: () => retrain(page, slotOf(summary), name) }, "Retrain")));
     if (!summary.has_model) {
       return [heading, empty("Not known", "No model of this type is known for this machine.", link("fleet", summary, "All models"))];
     }
-    return [heading, checks[0] && h("p", { class: "lead" }, checks[0].recommendation), controls(data, page), headline(data),
+    return [heading, checks[0] && h("p", { class: "lead" }, `Version ${checks[0].model_version}: ${checks[0].recommendation}`), controls(data, page), headline(data),
       trend.metrics.length === 0 ? empty("No evaluation in this period", "Choose a longer period, or record evaluations.") : picture(data, name),
       checks[0] && h("section", { class: "panel" }, h("h2", null, "How the newest evaluation was judged"), metricChecks(checks[0])),
       happenings(data), versions(summary)];
   },
 });
+
+// The verdict is that of the version evaluated last; an alert may be of another one.
+function openAlerts({ alerts, summary }) {
+  const open = alerts.filter((alert) => !alert.is_resolved);
+  const worst = ["critical", "warning", "info"].find((severity) => open.some((alert) => alert.severity === severity));
+  return open.length > 0 && link("alerts", summary, badge(worst), ` ${count(open.length)} open ${open.length === 1 ? "alert" : "alerts"}`);
+}
 
 const metricsIn = (points) => [...new Set(points.flatMap((point) => [...FIXED.filter((name) => point[name] !== null), ...Object.keys(point.further_metrics)]))];
 

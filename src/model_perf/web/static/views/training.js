@@ -18,7 +18,7 @@ export const training = {
     return [h("div", { class: "heading" }, h("h1", null, "Training"), filters(page, "runs"),
       h("p", { class: "buttons" }, !page.isReadOnly && h("button", { type: "button", class: "primary", "data-act": "Retrain", "data-focus": "retrain", onclick: () => retrain(page, slot, name) }, slot ? "Retrain" : "Retrain a model"))),
     data.runs.length === 0 ? empty("No training run yet", "Start one here, or let the policy start one when performance degrades.")
-      : h("ol", { class: "runs" }, data.runs.map((run) => line(run))),
+      : h("ol", { class: "runs" }, data.runs.map((run) => line(run, data.notices[run.id]))),
     data.next_cursor && h("p", { class: "buttons" }, h("button", { type: "button", onclick: () => page.go({ cursor: data.next_cursor }) }, "Show earlier runs"))];
   },
 };
@@ -31,13 +31,13 @@ function took(run) {
   return (end - new Date(run.training_start).getTime()) / 1000;
 }
 
-function line(run) {
+function line(run, notice) {
   const seconds = took(run);
   return h("li", { class: `run ${run.training_status}`, "data-run": run.id },
     h("div", { class: "run-head" }, badge(run.training_status), link("model", run, modelName(run)), run.model_version !== null && h("span", { class: "muted" }, `made version ${run.model_version}`),
       h("span", { class: "muted" }, "opened ", ago(run.created_at))),
     run.training_status === "running" && progress(run.progress, "Progress of the training"),
-    run.training_status === "pending" && h("p", { class: "muted" }, "Queued: waits for a free worker."),
+    run.training_status === "pending" && h("p", { class: "muted waiting", "data-fact": "waiting" }, notice ?? "queued, waits for a free worker"),
     h("p", { class: "meta" }, h("span", null, `cause: ${CAUSES[run.trigger_type]}`), run.triggered_by && h("span", null, `by ${run.triggered_by}`),
       seconds !== null && run.training_end !== null && h("span", { "data-number": "duration" }, `took ${duration(seconds)}`), run.training_end !== null && h("span", null, `ended ${minute(run.training_end)}`),
       run.attempt > 1 && h("span", null, `attempt ${run.attempt} of ${run.max_attempts}`), run.sample_count_known && h("span", null, `${count(run.sample_count)} rows`)),
