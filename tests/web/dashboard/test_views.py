@@ -72,6 +72,20 @@ async def test_the_fleet_is_searched_and_sorted(shown: Shown, world: World) -> N
     assert names == ["boiler 1", "compressor 2", "press 7"]
 
 
+async def test_a_model_is_picked_by_its_name(shown: Shown, world: World, tracker: ModelPerformanceTracker) -> None:
+    """By name, numbers in their order; what is not listed is counted, and the search finds it."""
+    for number in range(250):
+        await tracker.register_model("energy", machine=f"motor {number}")
+    await shown.open("model")
+    names = await shown.page.locator(".picker a span:nth-of-type(2)").all_inner_texts()
+    assert names[:2] == ["boiler 1 · forecast", "compressor 2 · baseline"]
+    assert names[2:] == [f"motor {number} · energy" for number in range(198)]
+    assert await shown.page.locator(".picker li").last.inner_text() == "and 53 more: search for them"
+    await shown.page.locator('[data-focus="search"]').fill("press 7")
+    await shown.page.locator(".picker a").click()
+    await expect(shown.page.locator("h1")).to_contain_text("press 7")
+
+
 async def test_a_models_chart_has_every_evaluation(shown: Shown, world: World, fetch: Fetch) -> None:
     """The table behind the chart is the stored one, of the chosen metric; latest value, baseline and trend are told."""
     await shown.open("model", **slot(world.worse), metric="rmse", days=90)

@@ -3,7 +3,7 @@
 import * as api from "../api.js";
 import { ask } from "../dialog.js";
 import { h } from "../dom.js";
-import { ago, modelName, slotQuery } from "../format.js";
+import { ago, count, modelName, slotQuery } from "../format.js";
 import { badge } from "../marks.js";
 
 export const hasSlot = (query) => query.has("model_type") && query.has("machine_id");
@@ -20,11 +20,17 @@ export function ofModel({ title, path, parameters, render, poll }) {
   };
 }
 
+const PICKED = 200;
+
 function picker(title, { models }) {
   const list = h("ul", { class: "picker" });
-  const show = (wanted) => list.replaceChildren(...models
-    .filter((row) => modelName(row).toLowerCase().includes(wanted.toLowerCase())).slice(0, 200)
-    .map((row) => h("li", null, link(title.toLowerCase(), row, badge(row.verdict), h("span", null, modelName(row)), h("span", { class: "muted" }, ago(row.evaluation_date))))));
+  const byName = [...models].sort((a, b) => modelName(a).localeCompare(modelName(b), "en", { numeric: true }));
+  const line = (row) => h("li", null, link(title.toLowerCase(), row, badge(row.verdict), h("span", null, modelName(row)), h("span", { class: "muted" }, ago(row.evaluation_date))));
+  const show = (wanted) => {
+    const found = byName.filter((row) => modelName(row).toLowerCase().includes(wanted.toLowerCase()));
+    const more = found.length - PICKED;
+    list.replaceChildren(...found.slice(0, PICKED).map(line), ...(more > 0 ? [h("li", { class: "muted" }, `and ${count(more)} more: search for them`)] : []));
+  };
   show("");
   return [h("h1", null, title), models.length === 0 ? empty("No model yet", "Record an evaluation, or register a model, and it is shown here.")
     : h("section", { class: "panel" }, h("h2", null, "Which model?"),
