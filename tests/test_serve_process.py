@@ -304,6 +304,8 @@ def test_the_demo_serves_its_story(write: bool) -> None:
         view = client.get(f"{API}/views/fleet").json()
         assert ([each["model_type"] for each in view["models"]], view["now"][:4]) == (["demand"], "2014")
         slot = {key: view["models"][0][key] for key in ("model_type", "machine_id")}
+        trend = client.get(f"{API}/views/model", params=slot).json()["trend"]
+        assert trend["metrics"][-1]["evaluation_date"] == view["models"][0]["evaluation_date"] < view["now"]
         assert client.post(f"{API}/retrain/trigger", params=slot).status_code == (200 if write else 403)
         children = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGINT)

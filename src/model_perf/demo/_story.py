@@ -59,7 +59,7 @@ class Findings:
 
 async def tell(tracker: ModelPerformanceTracker, clock: Clock, data: Demand, say: Say) -> Findings:
     """Evaluate day by day until an alert opens; a worker retrains, old and new are compared, the better one serves."""
-    machine = f"Victoria ({datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f})"
+    machine = f"Victoria, run of {datetime.now(UTC):%d %b %Y %H:%M:%S}"
     clock.now = data.start + FIRST_DAY * DAY
     old = await tracker.register_model("demand", machine=machine, training_data_end=clock.now)
     first = await tracker.promote(old, by="demo", reason="the first version", replaces=0)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
 import pytest
 from playwright.async_api import expect
 from tests.web.dashboard.conftest import Shown, slot, written
-from tests.web.dashboard.world import DAYS, World
+from tests.web.dashboard.world import DAY, DAYS, TODAY, World
 
 from model_perf import ModelPerformanceTracker
 
@@ -187,6 +188,29 @@ async def test_a_test_shows_counts_first_then_the_effect(shown: Shown, world: Wo
     ]
     headings = await shown.page.locator("main h2").all_inner_texts()
     assert headings[:2] == ["Counts and split", "Effect"]
+
+
+async def test_a_test_of_evaluations_decides_once(
+    shown: Shown, tracker: ModelPerformanceTracker, pool: asyncpg.Pool
+) -> None:
+    """Its p is of one look at the end, and the page says so, with the windows that both have."""
+    begin = TODAY - 20 * DAY
+    earlier = ModelPerformanceTracker(pool, schema=tracker.schema, clock=lambda: begin)
+    refs = [await tracker.register_model("energy", machine="press 7", version=label) for label in ("1", "2")]
+    test = await earlier.start_ab_test(
+        name="old or new", model_a=refs[0], model_b=refs[1], duration=15 * DAY, metric="rmse", direction="lower"
+    )
+    for day in range(15):
+        for ref, gain in zip(refs, (0.0, 2.0), strict=True):
+            window = (begin + day * DAY, begin + (day + 1) * DAY)
+            metrics = {"rmse": 10.0 + 0.3 * ((day * 7) % 5) - gain + 0.1 * ((day * 3) % 4)}
+            await tracker.record(ref, evaluation_start=window[0], evaluation_end=window[1], metrics=metrics)
+    await shown.open("test", id=test.id)
+    assert await shown.fact("Common windows") == "15"
+    result = await tracker.ab_test_results(test.id)
+    assert (result.decision, await shown.fact("p")) == ("superior_b", "< 0.0001")
+    note = shown.page.locator('dd[data-fact="p"] + .note')
+    assert await note.inner_text() == "decides once, at the end"
 
 
 async def test_training_shows_what_came_of_each_run(shown: Shown, world: World, fetch: Fetch) -> None:

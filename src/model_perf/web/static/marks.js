@@ -77,15 +77,16 @@ export function pairedHistogram({ reference, current }, label) {
     s("line", { class: "base", x1: 0, x2: width, y1: height - 0.5, y2: height - 0.5 }));
 }
 
-// An effect with its interval on a common scale; zero and the thresholds are marked.
+// An effect with its interval on a common scale; zero and the thresholds are marked, and named where there is room.
 export function interval({ value, low, high, marks = [], from, to, label }) {
   const [width, height] = [260, 34];
   const at = (x) => (8 + ((Math.min(Math.max(x, from), to) - from) / (to - from)) * (width - 16)).toFixed(1);
+  const isCovered = (mark) => marks.some((other) => other.at > mark.at && at(other.at) - at(mark.at) < 24);
   return s("svg", { class: "interval", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label },
     s("line", { class: "base", x1: 8, x2: width - 8, y1: 14, y2: 14 }),
     marks.map((mark) => [
       s("line", { class: mark.kind ?? "mark", x1: at(mark.at), x2: at(mark.at), y1: 4, y2: 24 }),
-      s("text", { x: at(mark.at), y: 33, "text-anchor": "middle" }, mark.text ?? number(mark.at, 3)),
+      !isCovered(mark) && s("text", { x: at(mark.at), y: 33, "text-anchor": "middle" }, mark.text ?? number(mark.at, 3)),
     ]),
     low !== null && high !== null && s("line", { class: "range", x1: at(low), x2: at(high), y1: 14, y2: 14 }),
     value !== null && s("circle", { cx: at(value), cy: 14, r: 4.5 }));

@@ -100,7 +100,7 @@ function effect(each, result) {
   const room = (Math.max(...values) - Math.min(...values) || 1) * 0.1;
   return h("section", { class: "panel" }, h("h2", null, "Effect"), result.effect === null ? h("p", { class: "muted" }, `Not known yet: ${result.reason}.`) : [
     facts([[`b − a in ${metricName(result.metric)}`, signed(result.effect), range ? `between ${number(range.low)} and ${number(range.high)}` : "without an interval yet"],
-      ["p", pvalue(result.pvalue), "valid however often you look"], ["Confidence", percent(result.confidence, 4), "1 − p; not a probability of being right"]]),
+      ["p", pvalue(result.pvalue), result.source === "observations" ? "valid however often you look" : "decides once, at the end"], ["Confidence", percent(result.confidence, 4), "1 − p; not a probability of being right"]]),
     interval({ value: result.effect, low: range?.low ?? null, high: range?.high ?? null, from: Math.min(...values) - room, to: Math.max(...values) + room, marks: [{ at: 0, text: "no difference" }], label: `Effect ${number(result.effect)}${range ? `, between ${number(range.low)} and ${number(range.high)}` : ""}` })],
   h("p", { class: "muted" }, result.reason));
 }
