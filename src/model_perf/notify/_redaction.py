@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>\\]+")
+# A scheme of any length would take the square of the time on a long text without one.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://[^\s'\"<>\\]+")
 _SHORTEST = 4
 """Letters from which a secret is looked for in texts; shorter ones would be found everywhere."""
 MASK = "***"
