@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -246,6 +247,22 @@ async def test_a_call_that_is_cancelled_while_it_claims_hands_back(
         await delivery
     rows = (await tracker.notifications.list_notifications(status="pending")).items
     assert [(each.run_after, each.lease_until) for each in rows] == [(START, None)] * 20
+
+
+@pytest.mark.parametrize("error", [StorageError("the connection was lost", retry_safe=True), RuntimeError("a bug")])
+async def test_what_cannot_be_named_is_handed_back(telling: Telling, error: Exception) -> None:
+    """Whatever goes wrong between the claim and the first delivery: it is due at once, without a failure."""
+    tracker = telling(CallableChannel(Inbox(), concurrency=3))
+
+    async def name(machine_ids: object) -> dict[UUID, str]:
+        raise error
+
+    tracker.machine_names = name  # type: ignore[method-assign]
+    await open_alerts(tracker, 20)
+    with suppress(StorageError):
+        assert (await tracker.deliver_notifications()).errors == {"callable": "RuntimeError: a bug"}
+    rows = (await tracker.notifications.list_notifications(status="pending")).items
+    assert [(each.run_after, each.lease_until, each.failures) for each in rows] == [(START, None, 0)] * 20
 
 
 async def test_titles_name_the_machine(telling: Telling) -> None:

@@ -149,25 +149,29 @@ class _Turn:
     """Nothing more is sent: the receiver is away, or has asked to be left alone."""
 
     async def run(self) -> None:
-        most = 2 * self.channel.concurrency
         try:
-            while True:
-                self.is_over = self.is_over or self.is_resting or asyncio.get_running_loop().time() > self.ends
-                if not self.is_over and 2 * len(self.running) <= most:
-                    await self._claim(min(most - len(self.running), self.left))
-                if not self.running:
-                    break
-                done, _ = await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    self.answered.discard(self.running.pop(task).id)
-                    task.result()
-            if self.unsent:
-                await self.of.repo.hand_back(self.unsent, now=self.of.clock())
-        except ModelPerfError as error:
-            self._give_up(error)
-        except BaseException:
+            await self._work()
+        except BaseException as error:
             await self._give_back()
-            raise
+            if not isinstance(error, ModelPerfError):
+                raise
+            self._give_up(error)
+
+    async def _work(self) -> None:
+        most = 2 * self.channel.concurrency
+        while True:
+            self.is_over = self.is_over or self.is_resting or asyncio.get_running_loop().time() > self.ends
+            if not self.is_over and 2 * len(self.running) <= most:
+                await self._claim(min(most - len(self.running), self.left))
+            if not self.running:
+                break
+            done, _ = await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # before it is forgotten: what fails here is given back
+                self.answered.discard(self.running.pop(task).id)
+        left = [*await self._just_claimed(), *self.unsent]
+        if left:
+            await self.of.repo.hand_back(left, now=self.of.clock())
 
     async def _claim(self, wanted: int) -> None:
         try:
@@ -217,7 +221,9 @@ class _Turn:
             if task is None or task.cancelling():
                 raise
             return _failure(RuntimeError(f"the channel's function was cancelled {cancelled}".rstrip()), self.channel)
-        except Exception as error:  # whatever a channel raises: the notification is kept, and the error told
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):  # the process or the loop ends, at this place by chance
+            raise
+        except BaseException as error:  # whatever a channel raises: the notification is kept, and the error told
             return _failure(error, self.channel)
         return None
 
@@ -280,7 +286,7 @@ class _Turn:
         self.is_resting = True
 
     async def _give_back(self) -> None:
-        """At a cancellation: stop what is being sent, finish what is being written down, return the rest."""
+        """If cancelled or failed: stop what is being sent, finish what is being written down, return the rest."""
         for task, held in self.running.items():
             if held.id not in self.answered:
                 task.cancel()
@@ -296,10 +302,10 @@ class _Turn:
                 await asyncio.wait_for(self.of.repo.hand_back(left, now=self.of.clock()), HAND_BACK_S)
 
     async def _just_claimed(self) -> Sequence[Delivery]:
-        """What a claim has got that was cancelled, once the database has answered."""
+        """What a claim has got that was cancelled, or could not be begun, once the database has answered."""
         if self.claiming is None:
             return ()
-        with suppress(ModelPerfError, TimeoutError):
+        with suppress(Exception):  # it has got nothing, and said why
             return await asyncio.wait_for(self.claiming, HAND_BACK_S)
         return ()
 
@@ -329,22 +335,25 @@ async def _insist(work: Callable[[], Awaitable[T]]) -> T:
     return await work()
 
 
-def _failure(error: Exception, channel: Channel) -> DeliveryError:
+def _failure(error: BaseException, channel: Channel) -> DeliveryError:
     """The same as a `DeliveryError`, whose words hold nothing that the channel calls secret."""
     from model_perf.notify import DeliveryError
 
+    text = _describe(error, channel)
     if isinstance(error, DeliveryError):
-        return DeliveryError(_describe(error, channel), is_final=error.is_final, retry_after_s=error.retry_after_s)
-    return DeliveryError(_describe(error, channel))
+        with suppress(Exception):  # one whose fields the host has forgotten, or filled by itself
+            return DeliveryError(text, is_final=error.is_final, retry_after_s=error.retry_after_s)
+    return DeliveryError(text)
 
 
-def _describe(error: Exception, channel: Channel) -> str:
+def _describe(error: BaseException, channel: Channel) -> str:
     """What is kept of an error: its kind and its words, without what the channel calls secret."""
     from model_perf.notify import DeliveryError
     from model_perf.notify._redaction import redact
 
-    if isinstance(error, TimeoutError) and not str(error):
+    kind, words = type(error).__name__, ""
+    with suppress(Exception):  # an error that cannot say what it is
+        words = redact(str(error), channel.secrets).strip()
+    if isinstance(error, TimeoutError) and not words:
         return f"no answer within {channel.timeout_s:g} s"
-    words = redact(str(error), channel.secrets)
-    kind = type(error).__name__
     return words if isinstance(error, DeliveryError) and words else f"{kind}: {words}" if words else kind

@@ -86,6 +86,45 @@ async def cancel(message: Message) -> None:
     raise asyncio.CancelledError
 
 
+class SpeechlessError(Exception):
+    """An error that fails again when it is asked what it is."""
+
+    def __str__(self) -> str:
+        raise AttributeError("response")
+
+
+class Uncommon(BaseException):
+    """As gevent's timeouts are, and pytest's own failures."""
+
+
+class ForgetfulError(DeliveryError):
+    """Made without its base, whose fields it lacks."""
+
+    def __init__(self) -> None: ...
+
+
+async def fail_speechless(message: Message) -> None:
+    raise SpeechlessError
+
+
+async def fail_uncommonly(message: Message) -> None:
+    raise Uncommon("as it likes")
+
+
+async def fail_forgetfully(message: Message) -> None:
+    raise ForgetfulError
+
+
+async def fail_blank(message: Message) -> None:
+    raise DeliveryError(" \n")
+
+
+async def wait_wrongly(message: Message) -> None:
+    error = DeliveryError("asked to wait")
+    error.retry_after_s = float("nan")
+    raise error
+
+
 FAILURES: dict[Callable[[Message], Any], str] = {
     fail: "ValueError: no such room at https://chat.example.com/***",
     leave: "RuntimeError: the function raised SystemExit",
@@ -94,6 +133,11 @@ FAILURES: dict[Callable[[Message], Any], str] = {
     fail_async: "KeyError: 'room'",
     hang_async: "no answer within 0.2 s",
     cancel: "RuntimeError: the channel's function was cancelled",
+    fail_speechless: "SpeechlessError",
+    fail_uncommonly: "Uncommon: as it likes",
+    fail_forgetfully: "ForgetfulError",
+    fail_blank: "DeliveryError",
+    wait_wrongly: "asked to wait",
 }
 
 
