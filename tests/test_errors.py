@@ -78,3 +78,13 @@ def test_an_error_passes_between_processes(error: ModelPerfError) -> None:
     """A worker process hands its error back whole, as multiprocessing does by pickling it."""
     back = pickle.loads(pickle.dumps(error))
     assert (type(back), str(back), vars(back)) == (type(error), str(error), vars(error))
+
+
+def test_a_refusal_shows_both_ends_of_what_was_given() -> None:
+    """The argument, the value and the mend, of a value of megabytes too."""
+    error = InvalidInputError("limit" * 1000, f"{'x' * 10_000_000} is not a whole number")
+    assert error.argument == "limit" * 1000
+    assert str(error).startswith("limitlimit")
+    assert ": xxx" in str(error)
+    assert str(error).endswith("x is not a whole number")
+    assert len(str(error)) < 1500

@@ -140,7 +140,7 @@ CASES: list[tuple[str, Callable[[ModelPerformanceTracker], Any]]] = [
     ("severity", lambda t: t.active_alerts(severity="normal")),
     ("alert_id", lambda t: t.acknowledge_alert("42", by="ana")),
     ("by", lambda t: t.acknowledge_alert(uuid4(), by="")),
-    ("notes", lambda t: t.acknowledge_alert(uuid4(), by="ana", note="\0")),
+    ("note", lambda t: t.acknowledge_alert(uuid4(), by="ana", note="\0")),
     ("alert_id", lambda t: t.snooze_alert(None, by="ana", hours=1)),  # type: ignore[arg-type]
     ("run_id", lambda t: t.resolve_retrained("42")),
     ("since", lambda t: t.alerts.list_alerts(since=NAIVE)),

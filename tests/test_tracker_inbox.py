@@ -144,7 +144,8 @@ async def test_the_log_of_an_unknown_alert_is_not_found(timed: ModelPerformanceT
         ("hours", {"hours": float("nan")}),
         ("hours", {"hours": "1"}),
         ("by", {"hours": 1, "by": " "}),
-        ("notes", {"hours": 1, "note": "a\0"}),
+        ("note", {"hours": 1, "note": "a\0"}),
+        ("notes", {"hours": 1, "notes": "a\0"}),
         ("note", {"hours": 1, "note": "a", "notes": "b"}),
     ],
 )

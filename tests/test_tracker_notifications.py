@@ -332,6 +332,13 @@ async def test_bad_options_are_named(telling: Telling, argument: str, options: A
     assert refused.value.argument == argument
 
 
+async def test_no_age_is_too_long(telling: Telling) -> None:
+    """The longest span that Python has drops nothing."""
+    tracker = telling(CallableChannel(Inbox()))
+    await open_alerts(tracker)
+    assert (await tracker.deliver_notifications(max_age=timedelta.max)).n_delivered == 1
+
+
 async def test_an_alert_and_its_notification_commit_or_vanish_together(telling: Telling, pool: asyncpg.Pool) -> None:
     """What the host rolls back is not told."""
     inbox = Inbox()

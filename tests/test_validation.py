@@ -137,6 +137,13 @@ def test_text_is_taken_as_it_is(value: str) -> None:
     assert check.as_text(value, "name") == value
 
 
+@pytest.mark.parametrize("value", ["c", "", None, 5, [], {}, np.array(["a", "b"]), np.array(["a"])])
+def test_what_is_no_choice_is_refused(value: Any) -> None:
+    """An array is none of them, whatever it compares to."""
+    with pytest.raises(InvalidInputError, match=r"^word: .* is none of a, b$"):
+        check.as_choice(value, "word", ("a", "b"))
+
+
 @pytest.mark.parametrize("value", [timedelta(0), -timedelta(seconds=1), 5, None, "1h", math.nan])
 def test_a_duration_is_positive(value: Any) -> None:
     """Anything but a positive timedelta is refused."""

@@ -31,7 +31,7 @@ def one_of(note: str | None, notes: str | None) -> str | None:
     """The comment, under either of its names."""
     if note is not None and notes is not None:
         raise InvalidInputError("note", "is the same as notes; give one of them")
-    return notes if note is None else note
+    return notes if note is None else check.as_optional_text(note, "note")
 
 
 async def resolve(

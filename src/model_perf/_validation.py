@@ -131,7 +131,7 @@ def as_open_fraction(value: float, argument: str) -> float:
 
 
 def as_choice(value: str, argument: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:  # an array would answer for each of its items
         raise InvalidInputError(argument, f"{value!r} is none of {', '.join(choices)}")
     return value
 

@@ -39,8 +39,13 @@ class InvalidInputError(ModelPerfError, ValueError):
     """
 
     def __init__(self, argument: str, message: str) -> None:
-        super().__init__(f"{argument}: {message}")
+        super().__init__(f"{_shortened(argument, 300)}: {_shortened(message, 1000)}")
         self.argument = argument
+
+
+def _shortened(text: str, longest: int) -> str:
+    """Both ends of *text*: what was given, which may be megabytes, and how to mend it."""
+    return text if len(text) <= longest else f"{text[: longest // 2]} … {text[-longest // 2 :]}"
 
 
 class NaiveTimestampError(InvalidInputError):

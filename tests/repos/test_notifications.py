@@ -330,3 +330,7 @@ async def test_lists_are_filtered_and_paged(bound: ModelPerformanceTracker) -> N
     assert [each.created_at for each in seen] == sorted((each.created_at for each in seen), reverse=True)
     with pytest.raises(InvalidInputError, match="status"):
         await outbox.list_notifications(status="sent")
+    wrong: Any
+    for wrong in (5, "a\0", "\ud800", "x" * 201, []):
+        with pytest.raises(InvalidInputError, match=r"^channel"):
+            await outbox.list_notifications(channel=wrong)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from model_perf.notify import Channel
 
 
+LONGEST_AGE = timedelta(days=366 * 100)
+"""What a longer max_age is taken for: it would lead out of the calendar."""
+
+
 class NotificationCalls(Shared):
     """What the facade does to tell people of alerts."""
 
@@ -60,7 +64,7 @@ class NotificationCalls(Shared):
             limit=check.as_int(limit, "limit", low=1),
             stop_after_s=check.as_float(stop_after_s, "stop_after_s", low=0.0, high=86_400.0),
         )
-        return await turn.run(check.as_duration(max_age, "max_age"))
+        return await turn.run(min(check.as_duration(max_age, "max_age"), LONGEST_AGE))
 
 
 def as_channels(channels: Sequence[Channel]) -> tuple[Channel, ...]:

@@ -180,13 +180,13 @@ class NotificationRepo:
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page[Notification]:
-        """The notifications, newest first."""
+        """The notifications, newest first; channel "" has those that were routed to none."""
         args: list[object] = [*(read_cursor(cursor, parse_timestamp, UUID) or NEWEST), as_limit(limit) + 1]
         query = add_filters(
             self._queries["list_notifications"],
             args,
             n__status=None if status is None else check.as_choice(status, "status", NOTIFICATION_STATUSES),
-            n__channel=channel,
+            n__channel=_as_channel_or_none(channel),
             e__alert_id=None if alert_id is None else check.as_uuid(alert_id, "alert_id"),
         )
         rows = await self._executor.fetch(query, *args)
@@ -198,3 +198,10 @@ class NotificationRepo:
         query = self._queries[name]
         status = await self._executor.run(lambda connection: connection.execute(query, number, holder, *args))
         return status == "UPDATE 1"
+
+
+def _as_channel_or_none(channel: str | None) -> str | None:
+    """A channel's name, or "" for what is on none."""
+    if isinstance(channel, str) and not channel:
+        return channel
+    return check.as_optional_text(channel, "channel", max_length=200)
