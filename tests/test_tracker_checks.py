@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from tests.factories import START, Clock, make_evaluation, make_evaluations, make_ref
+from tests.factories import START, Clock, make_evaluation, make_evaluations, make_id, make_ref
 from tests.writers import record
 
 from model_perf import (
@@ -18,12 +18,14 @@ from model_perf import (
     AutomationPolicy,
     AutomationRule,
     ChecksReport,
+    DeliveryReport,
     ModelPerformanceTracker,
     ModelRef,
     MonitoringPolicy,
     StorageError,
     TrainingRun,
 )
+from model_perf.notify import CallableChannel, Message
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -128,6 +130,27 @@ async def test_what_somebody_resolved_stays_resolved(timed: ModelPerformanceTrac
     assert (report.stale, report.heard_again) == ((), ())
 
 
+async def test_an_evaluation_of_the_future_is_no_sign_of_life(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """One wrong year hides neither the silence nor its end."""
+    await evaluate(timed, clock, range(5))
+    await record(timed, make_evaluation(day=3650))
+    clock.now += 4 * DAY
+    [alert] = (await timed.run_checks()).stale or ()
+    assert (alert.current_metric_value, alert.baseline_metric_value) == (96.0, 24.0)
+    await evaluate(timed, clock, range(9, 10))
+    assert ids((await timed.run_checks()).heard_again) == [alert.id]
+
+
+async def test_a_late_evaluation_is_a_sign_of_life(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """Of a window before the last: the model is evaluated again, whatever came first."""
+    await evaluate(timed, clock, range(5))
+    clock.now += 4 * DAY
+    [alert] = (await timed.run_checks()).stale or ()
+    clock.now += HOUR
+    await record(timed, make_evaluation(day=2, id=make_id("late"), metrics={"r_squared": 0.94}))
+    assert ids((await timed.run_checks()).heard_again) == [alert.id]
+
+
 async def test_the_slot_is_silent_and_not_the_old_version(timed: ModelPerformanceTracker, clock: Clock) -> None:
     """A version that a newer one has replaced is not stale; the newer one has its rhythm from both."""
     await evaluate(timed, clock, range(5))
@@ -172,13 +195,30 @@ async def test_a_failed_run_is_told_once(timed: ModelPerformanceTracker, clock: 
     assert (alert.alert_type, alert.severity, alert.occurrences) == ("training_failed", "warning", 1)
     assert alert.alert_message == "baseline: the training has failed in attempt 1: no rows"
     assert alert.alert_details == {"run_id": str(run.id), "attempt": 1, "error_message": "no rows"}
-    assert alert.alert_timestamp == run.training_end
+    assert alert.last_seen_at == run.training_end
     assert (await timed.run_checks()).failures == ()
     clock.now += DAY
     await run_and_fail(timed)
     await run_and_fail(timed)
     [again] = (await timed.run_checks()).failures or ()
     assert (again.id, again.occurrences) == (alert.id, 3)
+
+
+async def test_a_failure_that_is_found_late_is_told(
+    pool: asyncpg.Pool, timed: ModelPerformanceTracker, clock: Clock
+) -> None:
+    """A round a week, of what has failed right after the one before: the alert opens now, and nobody is too late."""
+    told: list[Message] = []
+    tracker = ModelPerformanceTracker(
+        pool, schema=timed.schema, clock=clock, channels=[CallableChannel(told.append, name="ops")]
+    )
+    run = await run_and_fail(tracker)
+    clock.now += 7 * DAY
+    report = await tracker.run_checks()
+    [alert] = report.failures or ()
+    assert (alert.alert_timestamp, alert.last_seen_at) == (clock.now, run.training_end)
+    assert report.notifications == DeliveryReport(n_routed=1, n_delivered=1)
+    assert len(told) == 1
 
 
 async def test_a_later_run_mends_it(timed: ModelPerformanceTracker, clock: Clock) -> None:

@@ -2,7 +2,8 @@
 
 -- name: tell_failures
 -- $1 now: runs that have failed since the last call, each counted once by whoever marks it; one alert per slot. Those
--- that a later run has made good are marked only. last_seen_at is the end of the last one: a run that ends later mends it
+-- that a later run has made good are marked only. The alert opens now: it is told, however long ago the run has failed.
+-- last_seen_at is the end of the last one: a run that ends later mends it
 WITH failed AS (
     UPDATE {schema}.model_training_history r
     SET failure_told_at = $1
@@ -27,7 +28,7 @@ INSERT INTO {schema}.model_alerts AS a
 SELECT gen_random_uuid(), 'training_failed', 'warning', t.model_type, t.machine_id, t.model_id, t.model_version,
     'training_failed:' || t.machine_id || ':' || t.model_type,
     format('%s: the training has failed in attempt %s: %s', t.model_type, t.attempt, left(t.error_message, 500)),
-    t.failed_at, t.failed_at, t.n,
+    $1, t.failed_at, t.n,
     jsonb_build_object('run_id', t.id, 'attempt', t.attempt, 'error_message', left(t.error_message, 500))
 FROM told t
 ORDER BY 8
@@ -55,8 +56,9 @@ RETURNING {alert_columns}
 -- name: tell_stale
 -- $1 now, $2 times the usual interval, $3 times a long one: slots of which nothing was heard for longer than both. Usual
 -- is the median distance of the last 20 evaluations over the two versions that were evaluated last, long the ninth decile:
--- a model that rests at weekends is not silent on Mondays. The id is made of the last evaluation: a silence is told once,
--- whoever looks, and stays resolved where somebody has resolved it
+-- a model that rests at weekends is not silent on Mondays. An evaluation dated after its recording counts from that on: a
+-- year of the future is no sign of life. The id is made of the last evaluation: a silence is told once, whoever looks,
+-- and stays resolved where somebody has resolved it
 WITH deployed AS (
     SELECT m.machine_id, m.model_type, m.model_id, m.model_version,
         row_number() OVER (
@@ -71,7 +73,7 @@ WITH deployed AS (
     SELECT d.machine_id, d.model_type, p.evaluation_date, max(p.created_at) AS created_at
     FROM deployed d
     CROSS JOIN LATERAL (
-        SELECT e.evaluation_date, e.created_at FROM {schema}.model_performance_metrics e
+        SELECT least(e.evaluation_date, e.created_at) AS evaluation_date, e.created_at FROM {schema}.model_performance_metrics e
         WHERE e.model_id = d.model_id AND e.model_version = d.model_version AND e.machine_id = d.machine_id
         ORDER BY e.evaluation_date DESC, e.id DESC LIMIT 20
     ) p
@@ -83,7 +85,7 @@ WITH deployed AS (
     FROM evaluated v
     WINDOW slot AS (PARTITION BY v.machine_id, v.model_type ORDER BY v.evaluation_date)
 ), heard AS (
-    SELECT i.machine_id, i.model_type, greatest(max(i.created_at), max(i.evaluation_date)) AS last_at,
+    SELECT i.machine_id, i.model_type, max(i.created_at) AS last_at,
         percentile_cont(0.5) WITHIN GROUP (ORDER BY i.distance) AS usual,
         percentile_cont(0.9) WITHIN GROUP (ORDER BY i.distance) AS long
     FROM distances i
@@ -125,12 +127,12 @@ WHERE a.id IN (
     WHERE NOT o.is_resolved AND o.alert_type = 'stale_model' AND EXISTS (
         SELECT FROM {schema}.models m
         CROSS JOIN LATERAL (
-            SELECT p.evaluation_date, p.created_at FROM {schema}.model_performance_metrics p
+            SELECT p.created_at FROM {schema}.model_performance_metrics p
             WHERE p.model_id = m.model_id AND p.model_version = m.model_version AND p.machine_id = m.machine_id
-            ORDER BY p.evaluation_date DESC, p.id DESC LIMIT 1
+            ORDER BY p.evaluation_date DESC, p.id DESC LIMIT 20
         ) e
         WHERE m.machine_id = o.machine_id AND m.model_type = o.model_type
-            AND greatest(e.created_at, e.evaluation_date) > (o.alert_details ->> 'last_evaluation_at')::timestamptz)
+            AND e.created_at > (o.alert_details ->> 'last_evaluation_at')::timestamptz)
     ORDER BY o.id FOR UPDATE SKIP LOCKED)
 RETURNING {alert_columns}
 
