@@ -57,6 +57,12 @@ def test_a_channel_takes_everything_unless_told() -> None:
         ("secret", lambda: WebhookChannel(URL, secret="token-of-path")),
         ("secret", lambda: WebhookChannel(URL, secret=b"token-of-the-path-and-more")),  # type: ignore[arg-type]
         ("headers", lambda: WebhookChannel(URL, headers={"Authorization": "token-of-the-path\r\nX: y"})),
+        ("headers", lambda: WebhookChannel(URL, headers={"Authorization": " token-of-the-path"})),
+        ("headers", lambda: WebhookChannel(URL, headers={"Authorization": "token-of-the-päth"})),
+        ("headers", lambda: WebhookChannel(URL, headers={"Authorization:": "token-of-the-path"})),
+        ("headers", lambda: WebhookChannel(URL, headers={"": "token-of-the-path"})),
+        ("headers", lambda: WebhookChannel(URL, headers=["token-of-the-path"])),  # type: ignore[arg-type]
+        ("secret", lambda: WebhookChannel(URL, secret="token-of-the-path \ud800")),
         ("urls", lambda: AppriseChannel([])),
         ("urls", lambda: AppriseChannel([""])),
     ],

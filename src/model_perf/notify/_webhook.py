@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
+from model_perf import _validation as check
 from model_perf.errors import InvalidInputError
 from model_perf.notify._channel import LONGEST_WAIT_S, Channel, DeliveryError, Send
 from model_perf.notify._message import Message
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     import httpx
 
 SHORTEST_SECRET = 16
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _READ_BYTES = 4096
 _READ_S = 1.0
 """An answer is read so far only that its connection can be used again; what it says is not kept."""
@@ -74,8 +77,8 @@ class WebhookChannel(Channel):
             raise InvalidInputError(
                 "secret", f"is no text of {SHORTEST_SECRET} characters; use secrets.token_urlsafe()"
             )
-        if not all(isinstance(part, str) and part.isprintable() for pair in self.headers.items() for part in pair):
-            raise InvalidInputError("headers", "are no mapping of printable texts to printable texts")
+        check.refuse_unstorable(self.secret or "", "secret")
+        _check_headers(self.headers)
         if find_spec("httpx") is None:
             raise ImportError("WebhookChannel needs httpx: pip install 'model-perf[notify]'")
 
@@ -178,6 +181,19 @@ async def _read_a_little(response: httpx.Response) -> None:
 
 def _split_credentials(url: httpx.URL) -> tuple[str, str, httpx.URL]:
     return url.username, url.password, url.copy_with(username=None, password=None)
+
+
+def _check_headers(headers: Any) -> None:
+    """Refuses what HTTP cannot carry [RFC 9110, 5.5 and 5.6.2], which would fail at each delivery."""
+    pairs = headers.items() if isinstance(headers, Mapping) else [("", "")]
+    if not all(_is_text(name) and _TOKEN.fullmatch(name) and _is_text(value) for name, value in pairs):
+        raise InvalidInputError(
+            "headers", "are no mapping of header names to values of printable ASCII without spaces around them"
+        )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isprintable() and value == value.strip()
 
 
 def _check_url(url: Any, argument: str) -> None:
