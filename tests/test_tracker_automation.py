@@ -244,6 +244,24 @@ async def test_a_judged_batch_is_acted_on_too(acting: Make) -> None:
     assert (run.alert_id, run.triggered_by) == (alert.id, "policy")
 
 
+async def test_what_was_put_off_is_asked_for_by_a_judged_batch(acting: Make, clock: Clock) -> None:
+    """The first judgement after the cooldown, and none before; once."""
+    tracker = acting(cooldown_s=7200.0)
+    await tracker.trigger_retraining(model_type="baseline", machine_id=REF.machine_id)
+    await end_run(tracker)
+    await tracker.record_many(make_evaluations([*CALM, BAD]))
+    outcomes = []
+    for day, waited in enumerate((0.0, 1.99, 2.0, 3.0), 15):
+        clock.now = START + waited * HOUR
+        await tracker.record_many(make_evaluations([BAD], first_day=day))
+        await tracker.judge(REF)
+        [alert] = await tracker.active_alerts()
+        outcomes.append(alert.auto_action["outcome"])
+    assert outcomes == ["skipped", "skipped", "requested", "requested"]
+    assert alert.auto_action_taken
+    assert await runs(tracker) == 2
+
+
 async def test_of_forty_versions_at_once_one_run(acting: Make) -> None:
     """Forty deployments of one slot degrade at once: one run, one alert that says it asked, the others why not."""
     tracker = acting(cooldown_s=0.0, max_per_day=100)

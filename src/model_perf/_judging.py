@@ -10,7 +10,7 @@ from attrs import evolve
 
 from model_perf.drift import DriftReport, PerformanceState, judge_performance, replay, restart_chart
 from model_perf.policy import MonitoringPolicy
-from model_perf.records import SEVERITIES, Evaluation, ModelRef, as_ref, new_id
+from model_perf.records import SEVERITIES, Alert, Evaluation, ModelRef, as_ref, new_id
 from model_perf.repos._judged import Judgement, Recovered, StoredState
 from model_perf.repos.alerts import fingerprint
 
@@ -121,6 +121,12 @@ def find_performance_wish(ref: ModelRef, report: DriftReport, policy: Monitoring
     if wish is None and report.verdict in policy.retrain_on:
         return _wish("degradation", "critical", number, report.recommendation, policy)
     return wish
+
+
+def is_asked_for(alert: Alert, now: datetime) -> bool:
+    """Whether a run is asked for by this occurrence: the first, or the first after a limit that has put it off."""
+    put_off_until = alert.auto_action.get("retry_at")
+    return alert.occurrences == 1 or (put_off_until is not None and datetime.fromisoformat(str(put_off_until)) <= now)
 
 
 def find_wish(

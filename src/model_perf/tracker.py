@@ -31,6 +31,7 @@ from model_perf._judging import (
     alert_content,
     find_performance_wish,
     find_recovered,
+    is_asked_for,
     judge_evaluation,
     performance_fingerprint,
     replay_stored,
@@ -705,7 +706,7 @@ class ModelPerformanceTracker(
     async def _open_alert(self, ref: ModelRef, report: DriftReport) -> None:
         alert = await self.alerts.open_or_repeat(ref, **alert_content(ref, report))
         wish = find_performance_wish(ref, report, self.policy)
-        if alert.occurrences == 1 and wish is not None:
+        if wish is not None and is_asked_for(alert, self._executor.moment()):
             await self.alerts.act(alert, wish)
 
     def _period(self, since: datetime | None, until: datetime | None, days: float) -> tuple[datetime, datetime]:
