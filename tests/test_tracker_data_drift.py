@@ -258,6 +258,9 @@ async def test_a_thousand_columns(tracker: ModelPerformanceTracker) -> None:
     (alert,) = await tracker.active_alerts()
     assert alert.alert_message.endswith("...)")
     assert len(alert.alert_message) < 200
+    details: Any = alert.alert_details
+    assert [each["name"] for each in details["columns"]] == list(report.drifted_columns[:30])
+    assert (details["n_columns"], details["n_added_columns"]) == (1000, 0)
 
 
 async def test_ten_checks_at_once_are_all_counted(watched: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:

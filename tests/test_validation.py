@@ -186,6 +186,8 @@ NO_JSON: list[tuple[str, Any]] = [
     ("m.a", {"a": NAIVE}),
     ("m.a", {"a": object()}),
     ("m.a", {"a": Decimal("sNaN")}),
+    ("m.a", {"a": 10**101}),
+    ("m.a[0]", {"a": [-(10**5000)]}),
 ]
 
 

@@ -21,6 +21,9 @@ from model_perf.repos.drift import NewReport, StoredAlarm, StoredReport
 
 _NAMED = 3
 
+_KEPT = 30
+"""Columns that an alert shows, those that moved most; its report has all of them."""
+
 
 @frozen(kw_only=True)
 class Window:
@@ -136,8 +139,18 @@ def _alert(report: DataDriftReport, said: Mapping[str, object], ref: ModelRef, s
         "severity": "critical" if report.verdict == "critical" else "warning",
         "fingerprint": data_fingerprint(ref, segment),
         "alert_message": f"{ref.model_type} version {ref.model_version}: the input{where} has changed: {what}",
-        "alert_details": {**{key: value for key, value in said.items() if key != "histograms"}, "segment": segment},
+        "alert_details": _details(said) | {"segment": segment},
     }
+
+
+def _details(said: Mapping[str, object]) -> dict[str, object]:
+    """The report as the alert keeps it: it is read with every list of alerts, and sent to whoever is told."""
+    details = {key: value for key, value in said.items() if key != "histograms"}
+    for name in ("columns", "added_columns"):
+        all_of_them = details[name]
+        assert isinstance(all_of_them, list)
+        details |= {name: all_of_them[:_KEPT], f"n_{name}": len(all_of_them)}
+    return details
 
 
 def read_report(stored: StoredReport) -> DataDriftReport:

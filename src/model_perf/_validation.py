@@ -21,6 +21,8 @@ _set_int, _set_is_safe = UUID.__dict__["int"].__set__, UUID.__dict__["is_safe"].
 
 INT4_MAX = 2**31 - 1
 INT8_MAX = 2**63 - 1
+_LONGEST_INT = 10**100
+"""Of JSON: what reads it as a float can do so, and Python can write it."""
 
 # asyncpg sends the ends of Python's calendar as infinity, and reads that back without a time zone.
 _INFINITIES = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
@@ -164,7 +166,7 @@ def _as_json(value: object, argument: str, depth: int) -> object:
         refuse_unstorable(value, argument)
         return value
     if isinstance(value, Integral):
-        return int(value)
+        return as_int(value, argument, low=-_LONGEST_INT, high=_LONGEST_INT)  # type: ignore[arg-type]
     if isinstance(value, Real | Decimal):
         return as_float(value, argument)  # type: ignore[arg-type]
     if isinstance(value, UUID):

@@ -118,3 +118,16 @@ def test_a_title_is_one_short_line() -> None:
 def test_attempts_carry_the_same_message() -> None:
     """A repeat is equal to the byte."""
     assert message(attempt=1).to_json() == message(attempt=2).to_json()
+
+
+def test_long_details_are_left_out() -> None:
+    """A message stays shorter than what receivers refuse; what is short is told, and what is missing is named."""
+    details = {"columns": [{"name": f"column {i}", "pvalue": 1e-9} for i in range(10_000)], "verdict": "critical"}
+    made = message(alert_details=details)
+    assert made.payload["alert"]["details"] == {"verdict": "critical"}
+    assert made.payload["alert"]["details_left_out"] == ["columns"]
+    many = message(alert_details={f"key {i}": "x" * 100 for i in range(100_000)})
+    for each in (made, many):
+        Draft202012Validator(dict(MESSAGE_SCHEMA)).validate(json.loads(each.to_json()))
+        assert len(each.to_json()) < 60_000
+    assert message().payload["alert"]["details_left_out"] == []

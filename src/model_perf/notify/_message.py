@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,9 @@ from model_perf.records import NO_MACHINE
 
 EVENTS = ("opened", "escalated", "resolved")
 _TITLE_LENGTH = 200
+_DETAILS_LENGTH = 50_000
+"""Many a receiver takes 100 kB at most, and refuses for good what is longer."""
+_NAMES_LEFT_OUT = 20
 
 _TEXT = {"type": "string"}
 _TIME = {"type": "string", "format": "date-time"}
@@ -55,6 +59,7 @@ MESSAGE_SCHEMA: Mapping[str, Any] = {
             threshold_value=_OPTIONAL_NUMBER,
             baseline_metric_value=_OPTIONAL_NUMBER,
             details=_OBJECT,
+            details_left_out={"type": "array", "items": _TEXT},
         ),
         model=_object(
             type=_TEXT,
@@ -134,6 +139,7 @@ def make_message(
         "notes": notes,
         "details": dict(event_details),
     }
+    details, left_out = _shortened(alert_details)
     alert = {
         "id": str(alert_id),
         "type": alert_type,
@@ -144,7 +150,8 @@ def make_message(
         "current_metric_value": current_metric_value,
         "threshold_value": threshold_value,
         "baseline_metric_value": baseline_metric_value,
-        "details": dict(alert_details),
+        "details": details,
+        "details_left_out": left_out,
     }
     model = {
         "type": model_type,
@@ -156,6 +163,19 @@ def make_message(
     title, text = _title(told, alert, model), _text(told, alert)
     payload = {"v": 1, "id": str(id), "title": title, "text": text, "event": told, "alert": alert, "model": model}
     return Message(id=id, attempt=attempt, title=title, text=text, payload=payload)
+
+
+def _shortened(details: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What of the details fits into a message, the shortest first, and the names of what does not."""
+    lengths = {name: len(json.dumps({name: value})) for name, value in details.items()}
+    if sum(lengths.values()) <= _DETAILS_LENGTH:
+        return dict(details), []
+    ends = accumulate(sorted(lengths.values()))
+    kept = {
+        name for name, end in zip(sorted(lengths, key=lengths.__getitem__), ends, strict=True) if end <= _DETAILS_LENGTH
+    }
+    left_out = [name for name in details if name not in kept]
+    return {name: value for name, value in details.items() if name in kept}, left_out[:_NAMES_LEFT_OUT]
 
 
 def _title(event: Mapping[str, Any], alert: Mapping[str, Any], model: Mapping[str, Any]) -> str:
