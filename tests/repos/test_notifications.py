@@ -248,6 +248,20 @@ async def test_a_channel_rests_until_the_latest_time_asked_for(bound: ModelPerfo
     assert await outbox.list_due(at(10)) == {"ops": START}
 
 
+async def test_a_rest_lasts_a_day_at_most(bound: ModelPerformanceTracker) -> None:
+    """What a process with a clock of next year has left behind silences nobody, and what is said after it holds."""
+    outbox, year = bound.notifications, 365 * 24 * 60
+    await open_alerts(bound)
+    await outbox.route([channel()], now=at(0))
+    await outbox.rest("ops", at(2 * year), now=at(1))
+    assert await outbox.list_due(at(24 * 60)) == {}
+    assert await outbox.list_due(at(24 * 60 + 1)) == {"ops": START}
+    await outbox.rest("ops", at(year + 5), now=at(year))
+    assert await outbox.list_due(at(1)) == {"ops": START}
+    await outbox.rest("ops", at(5), now=at(1))
+    assert await outbox.list_due(at(4)) == {}
+
+
 async def test_a_claim_spends_of_the_allowance_what_it_takes(bound: ModelPerformanceTracker) -> None:
     """The first call finds a full bucket; what is left over is left to the next."""
     outbox = bound.notifications

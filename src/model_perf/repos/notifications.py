@@ -133,12 +133,9 @@ class NotificationRepo:
         await self._executor.run(lambda connection: connection.execute(query, ids, attempts, moment))
 
     async def rest(self, channel: str, until: datetime, *, now: datetime | None = None) -> None:
-        """Let all processes leave the channel alone until then."""
-        args = (
-            check.as_text(channel, "channel", max_length=200),
-            check.as_timestamp(until, "until"),
-            self._executor.moment(now),
-        )
+        """Let all processes leave the channel alone until then, for a day at most."""
+        name, moment = check.as_text(channel, "channel", max_length=200), self._executor.moment(now)
+        args = name, min(check.as_timestamp(until, "until"), moment + timedelta(days=1)), moment
         await self._executor.run(lambda connection: connection.execute(self._queries["rest"], *args))
 
     async def requeue(self, notification_id: UUID | str, *, now: datetime | None = None) -> Notification:

@@ -1,11 +1,13 @@
 -- Notifications: routed to channels, claimed for a lease, settled by the attempt that holds them.
 
 -- name: list_due
--- $1 now: each channel that has something due and does not rest, and since when; '' = not routed
+-- $1 now: each channel that has something due and does not rest, and since when; '' = not routed. No rest is longer than a
+-- day: what lies further came from a clock that was wrong
 SELECT n.channel, min(n.run_after) AS due_since
 FROM {schema}.model_notifications n
 WHERE n.status = 'pending' AND n.run_after <= $1 AND NOT EXISTS (
-    SELECT FROM {schema}.model_notification_channels c WHERE c.channel = n.channel AND c.rests_until > $1)
+    SELECT FROM {schema}.model_notification_channels c
+    WHERE c.channel = n.channel AND c.rests_until > $1 AND c.rests_until <= $1 + interval '24 hours')
 GROUP BY n.channel
 
 -- name: drop_late
@@ -106,7 +108,9 @@ UPDATE {schema}.model_notification_channels SET spent_until = $2 WHERE channel =
 -- $1 channel, $2 until, $3 now
 INSERT INTO {schema}.model_notification_channels AS c (channel, spent_until, rests_until)
 VALUES ($1, $3, $2)
-ON CONFLICT (channel) DO UPDATE SET rests_until = greatest(c.rests_until, excluded.rests_until)
+ON CONFLICT (channel) DO UPDATE
+SET rests_until = CASE WHEN c.rests_until <= $3 + interval '24 hours'
+    THEN greatest(c.rests_until, excluded.rests_until) ELSE excluded.rests_until END
 
 -- name: mark_delivered
 -- $1 ids, $2 their attempts, $3 now
