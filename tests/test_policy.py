@@ -76,7 +76,10 @@ def test_a_policy_can_be_evolved() -> None:
         ("max_attempts", True),
         ("retrain_on", ("ok",)),
         ("retrain_on", "critical"),
+        ("retrain_on", None),
         ("metrics", ["rmse"]),
+        ("metrics", 5),
+        ("challenge_champion", "no"),
     ],
 )
 def test_a_policy_refuses_by_name(argument: str, value: Any) -> None:
@@ -89,7 +92,15 @@ def test_a_policy_refuses_by_name(argument: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("name", ""), ("best", math.inf), ("power", 0.0), ("scale", -1.0), ("min_change", -0.1), ("best", None)],
+    [
+        ("name", ""),
+        ("best", math.inf),
+        ("power", 0.0),
+        ("scale", -1.0),
+        ("min_change", -0.1),
+        ("best", None),
+        ("higher_is_better", "no"),
+    ],
 )
 def test_a_definition_refuses_by_name(argument: str, value: Any) -> None:
     """A metric's definition is checked when it is made."""

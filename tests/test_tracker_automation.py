@@ -303,6 +303,7 @@ async def test_of_forty_repeats_at_once_one_run(acting: Make, clock: Clock) -> N
         ("retrain", lambda: AutomationRule(retrain=1)),  # type: ignore[arg-type]
         ("start_ab_test", lambda: AutomationRule(start_ab_test=True)),
         ("rules", lambda: AutomationPolicy(rules=["critical"])),  # type: ignore[list-item]
+        ("rules", lambda: AutomationPolicy(rules=RETRAIN)),  # type: ignore[arg-type]
         ("cooldown_s", lambda: AutomationPolicy(cooldown_s=-1.0)),
         ("max_per_day", lambda: AutomationPolicy(max_per_day=0)),
         ("dry_run", lambda: AutomationPolicy(dry_run="no")),  # type: ignore[arg-type]

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from numbers import Integral, Real
+from typing import TypeVar
 from uuid import UUID, SafeUUID
 
 from model_perf.errors import InvalidInputError, NaiveTimestampError
 
 # The slots, which a UUID closes against setting by name.
 _set_int, _set_is_safe = UUID.__dict__["int"].__set__, UUID.__dict__["is_safe"].__set__
+
+T = TypeVar("T")
 
 INT4_MAX = 2**31 - 1
 INT8_MAX = 2**63 - 1
@@ -106,6 +109,20 @@ def as_int(value: int, argument: str, *, low: int = 0, high: int = INT8_MAX) -> 
         shown = f"{value}" if abs(value) < 10**100 else "a number of more than 100 digits"
         raise InvalidInputError(argument, f"{shown} is outside [{low}, {high}]")
     return int(value)
+
+
+def as_bool(value: bool, argument: str) -> bool:
+    """True or False, and nothing that only counts as one of them: "no" would be true."""
+    if not isinstance(value, bool):
+        raise InvalidInputError(argument, f"{value!r} is not True or False")
+    return value
+
+
+def as_items(values: Iterable[T], argument: str) -> tuple[T, ...]:
+    """What a list, or another iterable that is no text, holds."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise InvalidInputError(argument, f"{values!r} is no list; give one, as in [{values!r}]")
+    return tuple(values)
 
 
 def as_float(value: float, argument: str, *, low: float = -math.inf, high: float = math.inf) -> float:

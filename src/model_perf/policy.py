@@ -12,6 +12,10 @@ from model_perf.errors import InvalidInputError
 from model_perf.records import SEVERITIES, Severity, as_optional_model_type
 
 
+def _as_direction(higher_is_better: bool) -> bool:
+    return check.as_bool(higher_is_better, "higher_is_better")
+
+
 @frozen(kw_only=True)
 class MetricDefinition:
     """What is good and what is a loss, for one metric.
@@ -32,7 +36,7 @@ class MetricDefinition:
     """
 
     name: str
-    higher_is_better: bool
+    higher_is_better: bool = field(converter=_as_direction)
     best: float = field()
     power: float = 1.0
     scale: float = 1.0
@@ -125,8 +129,7 @@ class AutomationRule:
         check.as_choice(self.min_severity, "min_severity", SEVERITIES)
         as_optional_model_type(self.model_type)
         for argument in ("retrain", "start_ab_test"):
-            if not isinstance(getattr(self, argument), bool):
-                raise InvalidInputError(argument, f"{getattr(self, argument)!r} is not True or False")
+            check.as_bool(getattr(self, argument), argument)
         if self.start_ab_test and not self.retrain:
             raise InvalidInputError("start_ab_test", "needs a run to make the version: give retrain=True too")
 
@@ -140,7 +143,7 @@ class AutomationRule:
 
 
 def _as_rules(rules: Iterable[AutomationRule]) -> tuple[AutomationRule, ...]:
-    found = tuple(rules)
+    found = check.as_items(rules, "rules")
     for rule in found:
         if not isinstance(rule, AutomationRule):
             raise InvalidInputError("rules", f"{rule!r} is not an AutomationRule")
@@ -172,8 +175,7 @@ class AutomationPolicy:
     def __attrs_post_init__(self) -> None:
         check.as_float(self.cooldown_s, "cooldown_s", low=0.0, high=1e9)
         check.as_int(self.max_per_day, "max_per_day", low=1, high=10_000)
-        if not isinstance(self.dry_run, bool):
-            raise InvalidInputError("dry_run", f"{self.dry_run!r} is not True or False")
+        check.as_bool(self.dry_run, "dry_run")
 
     def rule_for(self, alert_type: str, severity: str, model_type: str) -> AutomationRule | None:
         """The rule that decides about an alert; None where there is none."""
@@ -186,14 +188,14 @@ NOTHING_BY_ITSELF = AutomationPolicy()
 def _as_tuple(verdicts: Iterable[str]) -> tuple[str, ...]:
     if isinstance(verdicts, str):
         raise InvalidInputError("retrain_on", f"{verdicts!r} is text; give a tuple, as in ({verdicts!r},)")
-    return tuple(verdicts)
+    return check.as_items(verdicts, "retrain_on")
 
 
 def _by_name(
     definitions: Iterable[MetricDefinition] | Mapping[str, MetricDefinition],
 ) -> Mapping[str, MetricDefinition]:
     known = {definition.name: definition for definition in KNOWN_METRICS}
-    own = tuple(definitions.values() if isinstance(definitions, Mapping) else definitions)
+    own = check.as_items(definitions.values() if isinstance(definitions, Mapping) else definitions, "metrics")
     for definition in own:
         if not isinstance(definition, MetricDefinition):
             raise InvalidInputError("metrics", f"{definition!r} is not a MetricDefinition")
@@ -285,6 +287,7 @@ class MonitoringPolicy:
         check.as_int(self.recover_after, "recover_after", low=1, high=1000)
         check.as_float(self.flap_days, "flap_days", low=0.0)
         check.as_int(self.max_attempts, "max_attempts", low=1, high=100)
+        check.as_bool(self.challenge_champion, "challenge_champion")
         if not isinstance(self.automation, AutomationPolicy):
             raise InvalidInputError("automation", f"{self.automation!r} is not an AutomationPolicy")
         for verdict in self.retrain_on:

@@ -63,6 +63,8 @@ def test_a_channel_takes_everything_unless_told() -> None:
         ("headers", lambda: WebhookChannel(URL, headers={"": "token-of-the-path"})),
         ("headers", lambda: WebhookChannel(URL, headers=["token-of-the-path"])),  # type: ignore[arg-type]
         ("secret", lambda: WebhookChannel(URL, secret="token-of-the-path \ud800")),
+        ("ssl_context", lambda: WebhookChannel(URL, ssl_context=True)),  # type: ignore[arg-type]
+        ("urls", lambda: AppriseChannel(5)),  # type: ignore[arg-type]
         ("urls", lambda: AppriseChannel([])),
         ("urls", lambda: AppriseChannel([""])),
     ],

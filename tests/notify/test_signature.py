@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http.client import HTTPMessage
 from typing import Any
 
 import pytest
@@ -65,6 +66,9 @@ def test_anything_else_is_refused(secret: str, headers: dict[str, str], body: by
         ("tolerance_s", (SECRET, signed(), BODY, 0.0)),
         ("tolerance_s", (SECRET, signed(), BODY, float("inf"))),
         ("tolerance_s", (SECRET, signed(), BODY, float("nan"))),
+        ("tolerance_s", (SECRET, signed(), BODY, "300")),
+        ("secret", (None, signed(), BODY)),
+        ("headers", (SECRET, None, BODY)),
     ],
 )
 def test_a_check_that_would_check_nothing_is_refused(argument: str, arguments: Any) -> None:
@@ -72,3 +76,17 @@ def test_a_check_that_would_check_nothing_is_refused(argument: str, arguments: A
     with pytest.raises(InvalidInputError) as refused:
         verify_signature(*arguments)
     assert refused.value.argument == argument
+
+
+def test_a_time_that_is_none_is_refused() -> None:
+    """Compared with it no signature would be too old."""
+    with pytest.raises(InvalidInputError, match=r"^now"):
+        verify_signature(SECRET, signed(), BODY, now=float("nan"))
+
+
+def test_headers_that_are_no_mapping_are_read() -> None:
+    """As those of http.server and of Flask, which have items all the same."""
+    headers = HTTPMessage()
+    for name, value in signed().items():
+        headers[name] = value
+    assert verify_signature(SECRET, headers, BODY, now=NOW)  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ def _hide_ours(record: logging.LogRecord) -> bool:
 
 
 def _as_urls(value: str | Sequence[str]) -> tuple[str, ...]:
-    urls = (value,) if isinstance(value, str) else tuple(value)
+    urls = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Sequence) else ()
     if not urls or not all(isinstance(url, str) and url.strip() for url in urls):
         raise InvalidInputError(
             "urls", "is no text and no sequence of texts, as ['mailtos://user:password@example.com']"

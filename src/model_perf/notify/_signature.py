@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hmac
-import math
 import time
 from collections.abc import Mapping, Sequence
 
+from model_perf import _validation as check
 from model_perf.errors import InvalidInputError
 
 TIMESTAMP = "Model-Perf-Timestamp"
@@ -46,18 +46,21 @@ def verify_signature(
     ----------
     [1] RFC 2104, HMAC: Keyed-Hashing for Message Authentication.
     """
-    secrets = [secret] if isinstance(secret, str) else list(secret)
+    secrets = [secret] if isinstance(secret, str) else list(secret) if isinstance(secret, Sequence) else []
     if not secrets or not all(isinstance(each, str) and each for each in secrets):
         raise InvalidInputError("secret", "is empty, or no text; give the secret that the channel has")
     if not isinstance(body, bytes | bytearray | memoryview):
         raise InvalidInputError("body", f"is {type(body).__name__}; give the bytes as they came in")
-    if not tolerance_s > 0 or math.isinf(tolerance_s):
+    if not callable(getattr(headers, "items", None)):  # those of some frameworks are no Mapping
+        raise InvalidInputError("headers", f"are a {type(headers).__name__}; give a mapping of texts")
+    moment = time.time() if now is None else check.as_float(now, "now")
+    if check.as_float(tolerance_s, "tolerance_s") <= 0:
         raise InvalidInputError("tolerance_s", f"{tolerance_s} is not a positive number of seconds")
     given = {name.lower(): value for name, value in headers.items()}
     timestamp, signature = given.get(TIMESTAMP.lower(), ""), given.get(SIGNATURE.lower(), "")
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
         return False
-    if abs((time.time() if now is None else now) - int(timestamp)) > tolerance_s:
+    if abs(moment - int(timestamp)) > tolerance_s:
         return False
     # Every secret is tried, so that the time taken does not tell which one fits.
     found = [

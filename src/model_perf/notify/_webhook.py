@@ -78,6 +78,8 @@ class WebhookChannel(Channel):
                 "secret", f"is no text of {SHORTEST_SECRET} characters; use secrets.token_urlsafe()"
             )
         check.refuse_unstorable(self.secret or "", "secret")
+        if not isinstance(self.ssl_context, ssl.SSLContext | None):
+            raise InvalidInputError("ssl_context", f"is a {type(self.ssl_context).__name__}; give an ssl.SSLContext")
         _check_headers(self.headers)
         if find_spec("httpx") is None:
             raise ImportError("WebhookChannel needs httpx: pip install 'model-perf[notify]'")

@@ -173,7 +173,7 @@ class AlertRepo:
         """The open alerts, worst and newest first (critical > warning > info); all, or those not snoozed *now*."""
         worst = (3, datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
         args: list[object] = [*(read_cursor(cursor, parse_rank, parse_timestamp, UUID) or worst), as_limit(limit) + 1]
-        name = "list_active" if include_snoozed else "list_awake"
+        name = "list_active" if check.as_bool(include_snoozed, "include_snoozed") else "list_awake"
         if not include_snoozed:
             args.append(self._executor.moment(now))
         query = add_filters(self._queries[name], args, **_filters(machine_id, model_type, severity))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from uuid import UUID
 
 from model_perf import _validation as check
-from model_perf.errors import InvalidInputError
 from model_perf.records import NO_MACHINE, AutomationSwitch
 from model_perf.repos._executor import Executor
 from model_perf.repos._page import Page, as_limit, make_page, parse_text, read_cursor
@@ -30,12 +29,10 @@ class AutomationRepo:
         reason: str | None = None,
     ) -> AutomationSwitch:
         """Let the policy act by itself for a machine and model type, or stop it; the last word counts."""
-        if not isinstance(enabled, bool):
-            raise InvalidInputError("enabled", f"{enabled!r} is not True or False")
         row = await self._executor.fetchrow(
             self._queries["set_switch"],
             *_slot(model_type, machine_id),
-            enabled,
+            check.as_bool(enabled, "enabled"),
             check.as_optional_text(reason, "reason"),
             check.as_text(by, "by", max_length=200),
             self._executor.moment(),
