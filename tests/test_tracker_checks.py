@@ -371,6 +371,23 @@ async def test_a_run_from_before_the_alert_answers_nothing(timed: ModelPerforman
     assert (await timed.run_checks()).retrained == ()
 
 
+async def test_the_run_that_an_alert_asked_for_answers_it(
+    pool: asyncpg.Pool, timed: ModelPerformanceTracker, clock: Clock
+) -> None:
+    """Where the worker's clock is behind that of the process that opened the alert, too."""
+    rule = AutomationRule(retrain=True)
+    policy = MonitoringPolicy(automation=AutomationPolicy(rules=[rule]))
+    tracker = ModelPerformanceTracker(pool, schema=timed.schema, clock=clock, policy=policy)
+    for each in make_evaluations([*CALM, 2.0]):
+        recorded = await record(tracker, each)
+    assert recorded.alert is not None
+    run = await tracker.training.claim("w", lease=HOUR)
+    assert run is not None
+    clock.now -= timedelta(seconds=2)
+    await tracker.training.complete(run.id, run.attempt, model_id=REF.model_id, model_version=2)
+    assert ids((await tracker.run_checks()).retrained) == [recorded.alert.id]
+
+
 @pytest.mark.parametrize(("decision", "n"), [(None, 0), ("superior_a", 0), ("undecided", 0), ("superior_b", 1)])
 async def test_a_test_of_the_new_version_is_waited_for(
     timed: ModelPerformanceTracker, clock: Clock, pool: asyncpg.Pool, decision: Any, n: int

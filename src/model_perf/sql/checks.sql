@@ -150,7 +150,8 @@ CROSS JOIN LATERAL (
     SELECT r.id, r.model_version, t.test_name FROM {schema}.model_training_history r
     LEFT JOIN {schema}.model_ab_tests t ON t.training_run_id = r.id AND t.test_status <> 'cancelled'
     WHERE r.machine_id = a.machine_id AND r.model_type = a.model_type AND r.training_status = 'completed'
-        AND r.training_end >= a.alert_timestamp
+        -- The run that the alert asked for ends after it, whatever the worker's clock says.
+        AND (r.training_end >= a.alert_timestamp OR r.alert_id = a.id)
         -- Versions of different models have no order.
         AND (r.model_id <> a.model_id OR coalesce(r.model_version > a.model_version, true))
         AND CASE WHEN s.model_id IS NOT NULL
