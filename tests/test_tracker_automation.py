@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -165,6 +165,35 @@ async def test_the_daily_cap_holds(acting: Make, clock: Clock) -> None:
     assert outcomes == ["requested", "requested", "skipped: daily cap of 2 reached, until 2024-01-02T00:00:00Z"]
     clock.now = START + DAY
     assert (await again(tracker, 15, make_ref(version=3))).auto_action_taken
+
+
+async def test_a_day_of_the_cap_has_24_hours(tracker: ModelPerformanceTracker, database: str, clock: Clock) -> None:
+    """Where the session's zone changes to summer time in between, too: at 23 hours the day after has begun there."""
+    policy = MonitoringPolicy(automation=AutomationPolicy(rules=[RETRAIN], cooldown_s=0.0, max_per_day=1))
+    clock.now = datetime(2024, 3, 30, 12, tzinfo=UTC)
+    async with asyncpg.create_pool(database, min_size=1, server_settings={"TimeZone": "Europe/Berlin"}) as own:
+        acting = ModelPerformanceTracker(own, schema=tracker.schema, clock=clock, policy=policy)
+        await degrade(acting)
+        await end_run(acting)
+        clock.now += 23 * HOUR
+        capped = (await degrade(acting, make_ref(version=2))).alert
+        assert capped is not None
+        assert capped.auto_action["reason"] == "skipped: daily cap of 1 reached, until 2024-03-31T12:00:00Z"
+
+
+async def test_a_later_act_is_logged_when_it_is_done(acting: Make, clock: Clock) -> None:
+    """Not when the alert was last seen: what a completed run starts comes hours after."""
+    tracker = acting()
+    alert = (await degrade(tracker)).alert
+    assert alert is not None
+    clock.now += 5 * HOUR
+    await tracker.alerts.note_act(alert.id, {"reason": "test t started"})
+    log = await tracker.alerts.list_events(alert.id)
+    assert [(each.event, each.notes, each.occurred_at - START) for each in log] == [
+        ("opened", alert.alert_message, timedelta(0)),
+        ("acted", "requested", timedelta(0)),
+        ("acted", "test t started", 5 * HOUR),
+    ]
 
 
 async def test_an_open_run_is_enough(acting: Make) -> None:

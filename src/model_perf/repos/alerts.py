@@ -150,11 +150,11 @@ class AlertRepo:
             raise NotFoundError(f"no alert {number}")
         return read_alert(row)
 
-    async def note_act(self, alert_id: UUID | str, act: Mapping[str, object]) -> Alert:
-        """Keep what was done by itself about an alert, open or not; it joins what was done before."""
+    async def note_act(self, alert_id: UUID | str, act: Mapping[str, object], *, now: datetime | None = None) -> Alert:
+        """Keep what was done by itself about an alert, open or not, and when; it joins what was done before."""
         number = check.as_uuid(alert_id, "alert_id")
         text = check.to_json(check.as_json_object(act, "act"))
-        row = await self._executor.fetchrow(self._queries["note_act"], number, text)
+        row = await self._executor.fetchrow(self._queries["note_act"], number, text, self._executor.moment(now))
         if row is None:
             raise NotFoundError(f"no alert {number}")
         return read_alert(row)

@@ -43,8 +43,10 @@ WHERE a.fingerprint = $1 AND NOT a.is_resolved
 RETURNING {alert_columns}
 
 -- name: note_act
--- $1 id, $2 what was done, which joins what was done before
-UPDATE {schema}.model_alerts a SET auto_action = a.auto_action || $2::text::jsonb, auto_action_taken = true
+-- $1 id, $2 what was done, which joins what was done before, $3 now
+UPDATE {schema}.model_alerts a
+SET auto_action = a.auto_action || $2::text::jsonb || jsonb_build_object('acted_at', $3::timestamptz),
+    auto_action_taken = true
 WHERE a.id = $1
 RETURNING {alert_columns}
 

@@ -144,7 +144,7 @@ BEGIN
         WHERE NEW.snoozed_at IS NOT NULL AND NEW.snoozed_until IS NOT NULL
             AND (is_new OR (OLD.snoozed_at, OLD.snoozed_until) IS DISTINCT FROM (NEW.snoozed_at, NEW.snoozed_until))
         UNION ALL
-        SELECT 'acted', NEW.last_seen_at, NULL, NEW.auto_action ->> 'reason', NEW.auto_action, false
+        SELECT 'acted', coalesce((NEW.auto_action ->> 'acted_at')::timestamptz, NEW.last_seen_at), NULL, NEW.auto_action ->> 'reason', NEW.auto_action, false
         WHERE NEW.auto_action <> '{}' AND (is_new OR OLD.auto_action <> NEW.auto_action)
         UNION ALL
         SELECT 'resolved', NEW.resolved_timestamp, NEW.resolved_by, NEW.resolution_notes,
@@ -209,8 +209,8 @@ RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog,
              FROM {schema}.model_training_history r
              WHERE r.machine_id = for_machine AND r.model_type = for_type AND r.training_status <> 'cancelled'
              ORDER BY r.created_at DESC LIMIT 1) AS cooled_at,
-            -- One more is allowed a day after the run that used up the cap.
-            (SELECT r.created_at + interval '1 day' FROM {schema}.model_training_history r
+            -- One more is allowed a day after the run that used up the cap: 24 hours, whatever the session's zone makes of it.
+            (SELECT r.created_at + interval '24 hours' FROM {schema}.model_training_history r
              WHERE r.machine_id = for_machine AND r.model_type = for_type AND r.training_status <> 'cancelled'
                 AND r.triggered_by = 'policy' AND wish ? 'max_per_day'
              ORDER BY r.created_at DESC OFFSET coalesce((wish ->> 'max_per_day')::integer - 1, 0) LIMIT 1) AS capped_until
