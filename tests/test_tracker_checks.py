@@ -6,7 +6,7 @@ import asyncio
 import json
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -182,6 +182,29 @@ async def test_a_weekend_is_no_silence(timed: ModelPerformanceTracker, clock: Cl
     clock.now += 2 * DAY
     [alert] = (await timed.run_checks()).stale or ()
     assert (alert.threshold_value, alert.baseline_metric_value) == (108.0, 24.0)
+
+
+@pytest.mark.parametrize(("minutes", "at_once"), [(60, True), (60, False), (5, True)])
+async def test_the_windows_of_a_day_come_every_night(
+    timed: ModelPerformanceTracker, clock: Clock, minutes: int, at_once: bool
+) -> None:
+    """In one call or in many: from the second night on the usual interval is a day, and a weekend is no silence."""
+    span = timedelta(minutes=minutes)
+    for day in (0, 1, 2, 3, 4, 7, 8):  # the first of January 2024 was a Monday
+        clock.now = START + (day + 1) * DAY + 2 * HOUR
+        if day > 1:
+            assert (await timed.run_checks()).stale == ()
+        starts = [START + day * DAY + i * span for i in range(DAY // span)]
+        windows = [make_evaluation(evaluation_start=each, evaluation_end=each + span, id=uuid4()) for each in starts]
+        for batch in [windows] if at_once else [[each] for each in windows]:
+            clock.now += timedelta(seconds=1)
+            await timed.record_many(batch)
+    clock.now += 4 * DAY
+    assert (await timed.run_checks()).stale == ()
+    clock.now += HOUR
+    [alert] = (await timed.run_checks()).stale or ()
+    assert 95.9 < (alert.threshold_value or 0.0) < 96.5
+    assert alert.alert_message.endswith("the usual interval is 24.0 h")
 
 
 # Runs that failed

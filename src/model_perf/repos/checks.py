@@ -20,6 +20,9 @@ STALE_AFTER = 3.0
 STALE_AFTER_LONG = 1.5
 """The same for long intervals, as over a weekend: one that is half as long again is silence."""
 
+STALE_AFTER_BATCHES = 4.0
+"""The same for batches of many windows: of those of a day, recorded every night, four days may lie over a weekend."""
+
 TEST_WAIT = timedelta(hours=1)
 """How long an alert whose policy wants a test waits for somebody to start it, after the run has completed."""
 
@@ -59,7 +62,7 @@ class ChecksRepo:
 
     async def tell_stale(self, now: datetime) -> tuple[Alert, ...]:
         """Open an alert for each slot that has not been evaluated for long; each silence once."""
-        return await self._alerts("tell_stale", now, STALE_AFTER, STALE_AFTER_LONG)
+        return await self._alerts("tell_stale", now, STALE_AFTER, STALE_AFTER_LONG, STALE_AFTER_BATCHES)
 
     async def hear_again(self, now: datetime) -> tuple[Alert, ...]:
         """Resolve the alerts of stale models that have been evaluated since."""

@@ -54,13 +54,14 @@ WHERE a.id IN (
 RETURNING {alert_columns}
 
 -- name: tell_stale
--- $1 now, $2 times the usual interval, $3 times a long one: slots of which nothing was heard for longer than both. Usual
--- is the median distance of the last 20 evaluations over the two versions that were evaluated last, long the ninth decile:
--- a model that rests at weekends is not silent on Mondays. An evaluation dated after its recording counts from that on: a
--- year of the future is no sign of life. The id is made of the last evaluation: a silence is told once, whoever looks,
--- and stays resolved where somebody has resolved it
+-- $1 now, $2 times the usual interval, $3 times a long one, $4 times that of batches: slots of which nothing was heard for
+-- longer than all. Usual is the median distance of the last 20 evaluations over the two versions that were evaluated last,
+-- long the ninth decile: a model that rests at weekends is not silent on Mondays. An evaluation dated after its recording
+-- counts from that on: a year of the future is no sign of life. Where many windows are recorded at once, as those of a day
+-- every night, the interval is that since the batch before. The id is made of the last evaluation: a silence is told
+-- once, whoever looks, and stays resolved where somebody has resolved it
 WITH deployed AS (
-    SELECT m.machine_id, m.model_type, m.model_id, m.model_version,
+    SELECT m.machine_id, m.model_type, m.model_id, m.model_version, e.evaluation_date AS newest,
         row_number() OVER (
             PARTITION BY m.machine_id, m.model_type ORDER BY e.evaluation_date DESC, m.model_version DESC) AS place
     FROM {schema}.models m
@@ -102,9 +103,9 @@ SELECT encode(substring(sha256(convert_to(
     'stale_model', 'warning', h.model_type, h.machine_id, d.model_id, d.model_version,
     'stale_model:' || h.machine_id || ':' || h.model_type,
     format('%s version %s: no evaluation for %s h, the usual interval is %s h', h.model_type, d.model_version,
-        round(s.silent_h, 1), round(s.usual_h, 1)),
-    $1, $1, jsonb_build_object('last_evaluation_at', h.last_at, 'usual_hours', s.usual_h),
-    s.silent_h, s.allowed_h, s.usual_h
+        round(s.silent_h, 1), round(u.usual_h, 1)),
+    $1, $1, jsonb_build_object('last_evaluation_at', h.last_at, 'usual_hours', u.usual_h),
+    s.silent_h, u.allowed_h, u.usual_h
 FROM heard h
 JOIN deployed d ON d.machine_id = h.machine_id AND d.model_type = h.model_type AND d.place = 1
 CROSS JOIN LATERAL (VALUES (
@@ -112,7 +113,23 @@ CROSS JOIN LATERAL (VALUES (
     (extract(epoch FROM greatest($2::float8 * h.usual, $3::float8 * h.long)) / 3600)::numeric,
     (extract(epoch FROM h.usual) / 3600)::numeric
 )) AS s (silent_h, allowed_h, usual_h)
-WHERE s.silent_h > s.allowed_h
+LEFT JOIN LATERAL (
+    -- Twice as far back each time, to the first that was recorded apart from the last ones; none where that is the next.
+    SELECT CASE WHEN b.k > 0 THEN (extract(epoch FROM h.last_at - p.created_at) / 3600)::numeric END AS since_h
+    FROM (SELECT x.k, least(h.usual * 2 ^ x.k, interval '3650 days') AS back FROM generate_series(0, 16) AS x (k)) b
+    CROSS JOIN LATERAL (
+        SELECT e.created_at FROM {schema}.model_performance_metrics e
+        WHERE e.model_id = d.model_id AND e.model_version = d.model_version AND e.machine_id = d.machine_id
+            AND e.evaluation_date <= d.newest - b.back
+        ORDER BY e.evaluation_date DESC, e.id DESC LIMIT 1
+    ) p
+    WHERE s.silent_h > s.allowed_h AND h.last_at - p.created_at > b.back / 10
+    ORDER BY b.k LIMIT 1
+) batch ON true
+CROSS JOIN LATERAL (VALUES (
+    greatest(s.allowed_h, $4::float8::numeric * batch.since_h), greatest(s.usual_h, batch.since_h)
+)) AS u (allowed_h, usual_h)
+WHERE s.silent_h > u.allowed_h
 ORDER BY 8
 ON CONFLICT DO NOTHING
 RETURNING {alert_columns}
