@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.factories import START, Clock
 from tests.notify.conftest import Telling, later, open_alerts, statuses
+from tests.notify.receiver import until
 
 from model_perf import DeliveryReport
 from model_perf.notify import CallableChannel, DeliveryError, Message
@@ -241,3 +242,23 @@ async def test_what_opens_badly_hurts_no_other(telling: Telling) -> None:
         ("well", "delivered"),
     }
     assert (await tracker.notifications.list_due(START)).keys() == {"broken"}
+
+
+async def test_a_function_that_never_returns_costs_its_host_few_threads(telling: Telling) -> None:
+    """Where 32 of its calls hang no other is begun, until some have ended."""
+    hold, begun = threading.Event(), []
+
+    def hang(message: Message) -> None:
+        begun.append(message)
+        hold.wait()
+
+    tracker = telling(CallableChannel(hang, timeout_s=0.05, backoff_s=0.0, concurrency=20))
+    await open_alerts(tracker, 20)
+    try:
+        reports = [await tracker.deliver_notifications() for _ in range(4)]
+    finally:
+        hold.set()
+    assert 32 <= len(begun) < 32 + 20
+    assert reports[-1].errors == {"callable": f"{len(begun)} earlier calls of the function have not ended"}
+    await until(lambda: not any(thread.name == "model_perf.notify" for thread in threading.enumerate()))
+    assert (await tracker.deliver_notifications()).n_delivered == 20

@@ -13,10 +13,13 @@ from typing import TypeVar
 from attrs import field, frozen
 
 from model_perf.errors import InvalidInputError
-from model_perf.notify._channel import Channel, Send
+from model_perf.notify._channel import Channel, DeliveryError, Send
 from model_perf.notify._message import Message
 
 T = TypeVar("T")
+
+_MOST_LEFT = 32
+"""Threads that a function which never returns may cost its host."""
 
 
 @frozen
@@ -27,7 +30,8 @@ class CallableChannel(Channel):
     ----------
     function : async or sync function of a Message
         A sync one runs in a thread of its own, which cannot be stopped: after the timeout it is left to itself, and the
-        message is delivered again. An exception fails the attempt; `DeliveryError` says what is to happen next.
+        message is delivered again. Where 32 of them hang, no other is begun. An exception fails the attempt;
+        `DeliveryError` says what is to happen next.
     name : str, default "callable"
     **options
         As for `Channel`.
@@ -35,6 +39,7 @@ class CallableChannel(Channel):
 
     function: Callable[[Message], object] = field(repr=False)
     name: str = field(default="callable", kw_only=True)
+    _left: set[threading.Thread] = field(factory=set, init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -50,7 +55,10 @@ class CallableChannel(Channel):
             if _is_async(self.function):
                 result = self.function(message)
             else:
-                result = await in_thread(lambda: self.function(message))
+                self._left.intersection_update([thread for thread in self._left if thread.is_alive()])
+                if len(self._left) >= _MOST_LEFT:
+                    raise DeliveryError(f"{len(self._left)} earlier calls of the function have not ended")
+                result = await in_thread(lambda: self.function(message), self._left)
             if inspect.isawaitable(result):
                 await result
 
@@ -60,8 +68,8 @@ def _is_async(function: Callable[..., object]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
-async def in_thread(work: Callable[[], T]) -> T:
-    """The result of *work* in a daemon thread of its own.
+async def in_thread(work: Callable[[], T], left: set[threading.Thread] | None = None) -> T:
+    """The result of *work* in a daemon thread of its own, which joins *left* where nobody waits for it any more.
 
     Not in the loop's executor, whose few threads are the host's: one that hangs would be missed there, and would keep
     the process from ending.
@@ -89,5 +97,11 @@ async def in_thread(work: Callable[[], T]) -> T:
             loop.call_soon_threadsafe(settle, result, error)
 
     context = contextvars.copy_context()
-    threading.Thread(target=run, name="model_perf.notify", daemon=True).start()
-    return await answer
+    thread = threading.Thread(target=run, name="model_perf.notify", daemon=True)
+    thread.start()
+    try:
+        return await answer
+    except asyncio.CancelledError:
+        if left is not None:
+            left.add(thread)
+        raise
