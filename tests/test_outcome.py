@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -93,6 +93,15 @@ def test_backoff_doubles_up_to_its_longest() -> None:
         waits = [backoff(attempt).total_seconds() for _ in range(200)]
         assert longest / 2 <= min(waits) < 0.6 * longest
         assert 0.9 * longest < max(waits) <= longest
+
+
+def test_backoff_of_any_options_has_an_end() -> None:
+    """Of the longest first pause and of the shortest, as `WorkerOptions` takes them, after any number of attempts."""
+    longest = timedelta(seconds=1e7)
+    for first in (timedelta(days=1), timedelta(milliseconds=1), timedelta(0)):
+        for attempt in (1, 31, 100, 2**31 - 1):
+            assert timedelta(0) <= backoff(attempt, first, longest) <= longest
+    assert backoff(100, timedelta(milliseconds=1), longest) >= longest / 2
 
 
 class Unspeakable(Exception):  # noqa: N818

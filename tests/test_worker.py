@@ -567,6 +567,53 @@ async def test_a_report_waits_for_the_database(
     assert (run.training_status, run.attempt) == ("completed", 1)
 
 
+async def test_a_report_waits_for_the_database_for_days(
+    tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it was not heard; the pauses between do not grow beyond what a number can hold."""
+    complete, calls = tracker.complete_training, list[int]()
+    sleep = asyncio.sleep
+
+    async def refuse_two_thousand_times(run_id: Any, attempt: int, made: TrainingOutcome) -> TrainingRun:
+        calls.append(attempt)
+        if len(calls) <= 2000:  # 2.0**1024 is no number any more
+            raise StorageError("no connection", retry_safe=True)
+        return await complete(run_id, attempt, made)
+
+    tracker.trainer("baseline")(lambda run, context: outcome())
+    run = await open_run(tracker)
+    async with tracker.worker(**FAST | {"lease_s": 60.0}):
+        with monkeypatch.context() as patch:
+            patch.setattr(tracker, "complete_training", refuse_two_thousand_times)
+            patch.setattr(asyncio, "sleep", lambda seconds: sleep(0))
+            await until(lambda: len(calls) > 2000)
+        await until_ended(tracker, run)
+    run = await tracker.training.fetch_run(run.id)
+    assert (run.training_status, run.attempt) == ("completed", 1)
+
+
+async def test_a_heartbeat_that_goes_wrong_is_followed_by_others(
+    tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever was wrong with it: the run stays with its attempt, though others look for runs."""
+    heartbeat, calls = tracker.training.heartbeat, list[int]()
+
+    async def break_once(*args: Any, **options: Any) -> TrainingRun:
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("a bug of somebody's")
+        return await heartbeat(*args, **options)
+
+    monkeypatch.setattr(tracker.training, "heartbeat", break_once)
+    tracker.trainer("baseline")(_sleeper(1.5))  # more than twice the lease
+    run = await open_run(tracker)
+    async with tracker.worker(**FAST), tracker.worker(**FAST):
+        await until_ended(tracker, run)
+    run = await tracker.training.fetch_run(run.id)
+    assert (run.training_status, run.attempt) == ("completed", 1)
+    assert "a bug of somebody's" in caplog.text
+
+
 async def test_a_worker_ends_though_its_report_is_not_heard(
     tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

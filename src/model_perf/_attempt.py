@@ -165,7 +165,7 @@ class Attempt:
                     raise
                 failures += 1
                 log.warning("run %s: its report waits for the database: %s", self._name, error)
-                await asyncio.sleep(min(0.1 * 2**failures, self._limits.beat_s))
+                await asyncio.sleep(min(0.1 * 2.0 ** min(failures, 20), self._limits.beat_s))
             else:
                 log.info("run %s: %s", self._name, run.training_status)
                 return
@@ -204,8 +204,9 @@ class Attempt:
         except (ConflictError, NotFoundError) as lost:
             if not self._lost.done():
                 self._lost.set_result(str(lost))
-        except ModelPerfError as error:
-            log.warning("run %s: no heartbeat: %s", self._name, error)
+        except Exception as error:  # the host's pool, or a bug: without heartbeats the run would be another's
+            is_ours = isinstance(error, ModelPerfError)
+            log.warning("run %s: no heartbeat: %s", self._name, error, exc_info=not is_ours)
             context._news.set()  # again in a second, and not in a third of the lease
 
     @property

@@ -38,8 +38,8 @@ class ChallengeOptions(DesignOptions, total=False):
 
 def backoff(attempt: int, first: timedelta = BACKOFF, longest: timedelta = MAX_BACKOFF) -> timedelta:
     """How long to wait after a failed attempt: doubled each time, and spread over the upper half against herds."""
-    doublings = min(attempt - 1, 30)
-    return min(first * 2.0**doublings, longest) * random.uniform(0.5, 1.0)
+    seconds = min(first.total_seconds() * 2.0 ** min(attempt - 1, 60), longest.total_seconds())
+    return timedelta(seconds=seconds * random.uniform(0.5, 1.0))
 
 
 async def complete(
