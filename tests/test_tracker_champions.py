@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import pytest
 from tests.factories import make_evaluations, make_ref
 from tests.trainings import FAST, PRESS, open_run, outcome, until_ended
 
-from model_perf import Alert, Champion, ConflictError, InvalidInputError, ModelPerformanceTracker, MonitoringPolicy
+from model_perf import (
+    Alert,
+    Champion,
+    ConflictError,
+    InvalidInputError,
+    ModelPerformanceTracker,
+    MonitoringPolicy,
+    StorageError,
+    TrainingRun,
+)
 
 
 async def test_promote_and_roll_back(tracker: ModelPerformanceTracker) -> None:
@@ -138,6 +148,63 @@ async def test_a_completed_run_challenges_if_the_policy_says_so(
     assert await tracker.champion("baseline", PRESS) == make_ref(version=1)
 
 
+async def _complete_by_hand(tracker: ModelPerformanceTracker, version: int = 2) -> TrainingRun:
+    run = await open_run(tracker)
+    assert (await tracker.training.claim("job", lease=timedelta(hours=1))) is not None
+    return await tracker.complete_training(run.id, 1, outcome(version=version))
+
+
+async def test_a_report_whose_answer_is_lost_starts_its_test(
+    pool: asyncpg.Pool, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run was completed and the connection broke: the second report finds it done, and goes on from there."""
+    tracker = ModelPerformanceTracker(pool, schema=schema, policy=MonitoringPolicy(challenge_champion=True))
+    await tracker.migrate()
+    await tracker.promote(make_ref(version=1))
+    run_call, lost = tracker._executor.run, list[TrainingRun]()
+
+    async def lose_the_answer(work: Any, **options: Any) -> Any:
+        answer = await run_call(work, **options)
+        if isinstance(answer, TrainingRun) and answer.training_status == "completed" and not lost:
+            lost.append(answer)
+            raise StorageError("the connection was lost", retry_safe=True, outcome_unknown=True)
+        return answer
+
+    monkeypatch.setattr(tracker._executor, "run", lose_the_answer)
+    tracker.trainer("baseline")(lambda run, context: outcome(version=2))
+    run = await open_run(tracker)
+    async with tracker.worker(**FAST) as worker:
+        await worker.drain()
+    [test] = (await tracker.ab_tests.list_tests()).items
+    assert (test.training_run_id, len(lost)) == (run.id, 1)
+    assert (await tracker.training.fetch_run(run.id)).attempt == 1
+
+
+async def test_a_repeated_report_does_nothing_twice(pool: asyncpg.Pool, schema: str) -> None:
+    """It gives the run as it is, and starts no second test, though the first is over; another version is refused."""
+    tracker = ModelPerformanceTracker(pool, schema=schema, policy=MonitoringPolicy(challenge_champion=True))
+    await tracker.migrate()
+    await tracker.promote(make_ref(version=1))
+    done = await _complete_by_hand(tracker)
+    [test] = (await tracker.ab_tests.list_tests()).items
+    await tracker.ab_tests.cancel(test.id)
+    assert await tracker.complete_training(done.id, 1, outcome(version=2, sample_count=7)) == done
+    assert len((await tracker.ab_tests.list_tests()).items) == 1
+    for attempt, version in ((1, 3), (2, 2)):
+        with pytest.raises(ConflictError):
+            await tracker.complete_training(done.id, attempt, outcome(version=version))
+    assert {model.ref.model_version for model in (await tracker.list_models()).items} == {1, 2}
+
+
+async def test_a_run_that_made_the_champion_again_is_no_challenge(
+    tracker: ModelPerformanceTracker, pool: asyncpg.Pool
+) -> None:
+    """A trainer may find that the version which serves is the best: there is no other one to test it against."""
+    await tracker.promote(make_ref(version=2))
+    alert = await _complete_a_run_for(tracker, pool, '{"start_ab_test": true}')
+    assert str(alert.auto_action["reason"]).endswith("there is no other champion to test it against")
+
+
 async def _complete_a_run_for(tracker: ModelPerformanceTracker, pool: asyncpg.Pool, wish: str) -> Alert:
     """An alert with what a policy has written on it, after the run that it asked for is completed."""
     alert = await tracker.alerts.open_or_repeat(make_ref(), alert_type="own", severity="critical", message="look")
@@ -171,7 +238,7 @@ async def test_the_alert_that_asked_for_a_run_gets_its_test(
 async def test_an_alert_is_told_why_there_is_no_test(tracker: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
     """Without a champion there is nothing to test against."""
     alert = await _complete_a_run_for(tracker, pool, '{"action": "retrain", "start_ab_test": true}')
-    assert str(alert.auto_action["reason"]).endswith("no test is started: there is no champion to test it against")
+    assert str(alert.auto_action["reason"]).endswith(": there is no other champion to test it against")
     assert (await tracker.ab_tests.list_tests()).items == ()
 
 

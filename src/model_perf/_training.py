@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_perf._experiments import DesignOptions
 from model_perf._outcome import TrainingOutcome, improvement
-from model_perf.errors import ConflictError, InvalidInputError, ModelPerfError
+from model_perf.errors import ConflictError, InvalidInputError
 from model_perf.records import ABTest, ModelRef, TrainingRun
 from model_perf.sql._connection import Connection
 
@@ -23,6 +23,12 @@ log = logging.getLogger("model_perf.worker")
 
 BACKOFF = timedelta(seconds=10)
 MAX_BACKOFF = timedelta(minutes=10)
+
+KEPT_AS_TOLD = (
+    *("training_data_start", "training_data_end", "sample_count", "hyperparameters", "feature_names"),
+    *("training_metrics", "validation_metrics"),
+)
+"""Of an outcome, what `TrainingRepo.complete` takes under the same name."""
 
 
 class ChallengeOptions(DesignOptions, total=False):
@@ -64,25 +70,31 @@ async def complete(
             version=outcome.version_label,
             training_data_end=outcome.training_data_end or run.training_data_end,
         )
-        return await bound.training.complete(
-            run_id,
-            attempt,
-            model_id=ref.model_id,
-            model_version=ref.model_version,
-            training_data_start=outcome.training_data_start,
-            training_data_end=outcome.training_data_end,
-            sample_count=outcome.sample_count,
-            performance_improvement=better,
-            hyperparameters=outcome.hyperparameters,
-            feature_names=outcome.feature_names,
-            training_metrics=outcome.training_metrics,
-            validation_metrics=outcome.validation_metrics,
-            metadata=told,
-        )
+        try:
+            return await bound.training.complete(
+                run_id,
+                attempt,
+                model_id=ref.model_id,
+                model_version=ref.model_version,
+                performance_improvement=better,
+                metadata=told,
+                **{name: getattr(outcome, name) for name in KEPT_AS_TOLD},
+            )
+        except ConflictError as conflict:
+            done = conflict.existing
+            if isinstance(done, TrainingRun) and _is_made_by(done, attempt, ref):
+                return done  # the answer to the first report was lost, and what follows from it has yet to be done
+            raise
 
     run = await tracker._executor.run(register_and_complete, transaction=True)
     await follow_up(tracker, run)
     return run
+
+
+def _is_made_by(run: TrainingRun, attempt: int, ref: ModelRef) -> bool:
+    """Whether this attempt has completed the run, with this version."""
+    made = run.model_id, run.model_version
+    return run.training_status == "completed" and run.attempt == attempt and made == (ref.model_id, ref.model_version)
 
 
 async def fail(
@@ -132,22 +144,22 @@ async def follow_up(tracker: ModelPerformanceTracker, run: TrainingRun) -> None:
     """Start the test that the policy, or the alert that asked for the run, wants of its version.
 
     Then the alerts that the version answers are resolved; those of a slot whose test has begun wait for it. The run is
-    completed whatever comes of it, and what was done is kept on the alert.
+    completed whatever comes of it, and what was done is kept on the alert. Done again, it does nothing twice.
     """
     try:
         if run.alert_id is not None or tracker.policy.challenge_champion:
             await _start_wished_test(tracker, run)
-    except ModelPerfError as error:
+    except Exception as error:
         log.warning("run %s: no test of its version is started: %s", run.id, error)
     try:
         await tracker.resolve_retrained(run.id)
-    except ModelPerfError as error:
+    except Exception as error:
         log.warning("run %s: the next run_checks() resolves the alerts that it answers: %s", run.id, error)
 
 
 async def _start_wished_test(tracker: ModelPerformanceTracker, run: TrainingRun) -> None:
-    is_wanted, is_off = await tracker.training.fetch_wish(run)
-    if is_wanted or tracker.policy.challenge_champion:
+    is_wanted, is_tested, is_off = await tracker.training.fetch_wish(run)
+    if (is_wanted or tracker.policy.challenge_champion) and not is_tested:
         done = {"reason": f"{_untested(run)}: automation is switched off"} if is_off else await _try(tracker, run)
         log.info("run %s: %s", run.id, done["reason"])
         if run.alert_id is not None:
@@ -164,7 +176,7 @@ async def _try(tracker: ModelPerformanceTracker, run: TrainingRun) -> dict[str, 
     except (ConflictError, InvalidInputError) as refused:
         return {"reason": f"{_untested(run)}: {refused}"}
     if test is None:
-        return {"reason": f"{_untested(run)}: there is no champion to test it against"}
+        return {"reason": f"{_untested(run)}: there is no other champion to test it against"}
     return {"reason": f"run {run.id} completed; test {test.test_name!r} is started", "test_id": str(test.id)}
 
 

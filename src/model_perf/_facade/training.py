@@ -114,10 +114,12 @@ class TrainingCalls(Shared):
         ``performance_improvement`` follows from the validation metrics of both versions: relative, positive = better,
         by the policy's primary metric among those that both have; None where there is none.
 
+        A repeat, as after a lost answer, gives the run as it was completed.
+
         Raises
         ------
         ConflictError
-            Another attempt has the run, or it has ended.
+            Another attempt has the run, or it has ended otherwise.
         """
         from model_perf import _training
 

@@ -251,11 +251,12 @@ class TrainingRepo:
             raise NotFoundError(f"no training run {number}")
         return read_training_run(row)
 
-    async def fetch_wish(self, run: TrainingRun) -> tuple[bool, bool]:
-        """Whether the alert that asked for a run wants its version tested; whether automation is off for the slot."""
-        row = await self._executor.fetchrow(self._queries["fetch_wish"], run.alert_id, run.machine_id, run.model_type)
+    async def fetch_wish(self, run: TrainingRun) -> tuple[bool, bool, bool]:
+        """Whether the alert that asked for a run wants a test; whether one was started; whether the switch is off."""
+        args = run.alert_id, run.machine_id, run.model_type, run.id
+        row = await self._executor.fetchrow(self._queries["fetch_wish"], *args)
         assert row is not None
-        return row["is_test_wanted"], row["is_switched_off"]
+        return row["is_test_wanted"], row["is_tested"], row["is_switched_off"]
 
     async def list_runs(
         self,
