@@ -479,6 +479,40 @@ async def test_who_opens_a_run_hears_that_no_worker_is_there(pool: asyncpg.Pool,
     assert (await tracker.trigger_retraining(model_type="other")).notice is None  # somebody has it
 
 
+async def test_a_worker_that_was_killed_hides_none_that_has_stopped(pool: asyncpg.Pool, schema: str) -> None:
+    """One never said that it stops, long ago; another one just did: there is none, and the notice says so."""
+    now = datetime(2024, 1, 1, tzinfo=UTC)
+    tracker = ModelPerformanceTracker(pool, schema=schema, clock=lambda: now)
+    await tracker.migrate()
+    await tracker.workers.start("killed", ["baseline"])
+    now += timedelta(days=1)
+    await tracker.workers.start("stopped", ["baseline"])
+    await tracker.workers.stop("stopped")
+    trigger = await tracker.trigger_retraining(model_type="baseline")
+    assert trigger.notice == f"queued, no worker seen since {now.isoformat()}"
+
+
+async def test_a_worker_that_starts_without_the_database_is_seen_later(
+    tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first look says that it lives; who opens a run hears nothing of a missing worker."""
+
+    async def refuse(*args: Any) -> None:
+        raise StorageError("no connection", retry_safe=True)
+
+    tracker.trainer("other")(lambda run, context: outcome())
+    worker = tracker.worker(**FAST)
+    with monkeypatch.context() as patch:
+        patch.setattr(tracker.workers, "start", refuse)
+        await worker.__aenter__()
+    await worker.drain()
+    [seen] = await tracker.workers.list_workers(since=datetime.now(UTC) - timedelta(minutes=1))
+    assert (seen.worker, seen.model_types, seen.stopped_at) == (worker.name, ("other",), None)
+    assert seen.started_at <= seen.seen_at
+    assert (await tracker.trigger_retraining(model_type="other")).notice is None
+    await worker.__aexit__(None, None, None)
+
+
 async def test_trainers_belong_to_their_tracker(tracker: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
     """Nothing is registered for other trackers, and nothing twice."""
     tracker.trainer("baseline")(lambda run, context: outcome())

@@ -35,9 +35,11 @@ def estimated_end(run: TrainingRun, usual: timedelta | None, now: datetime) -> d
     return begin + usual if begin + usual > now else None
 
 
-def missing_worker(run: TrainingRun, seen_at: datetime | None, is_working: bool, now: datetime) -> str | None:
+def missing_worker(
+    run: TrainingRun, seen_at: datetime | None, working_at: datetime | None, now: datetime
+) -> str | None:
     """What to say where no worker is there to take a run up; None where one is, or somebody has it."""
-    if run.training_status != "pending" or (is_working and seen_at is not None and now - seen_at <= ALIVE):
+    if run.training_status != "pending" or (working_at is not None and now - working_at <= ALIVE):
         return None
     if seen_at is None:
         return f"queued, no worker for {run.model_type!r} was ever seen"

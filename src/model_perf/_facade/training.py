@@ -39,7 +39,7 @@ class TrainingCalls(Shared):
     ) -> RetrainingTrigger:
         """Open a training run, unless one is pending or running for that machine and model type."""
         machine, now = NO_MACHINE if machine_id is None else machine_id, self._executor.moment()
-        usual, seen_at, is_working = await self.training.fetch_outlook(model_type, machine)
+        usual, seen_at, working_at = await self.training.fetch_outlook(model_type, machine)
         run, triggered = await self.training.open_run(
             model_type=model_type,
             machine_id=machine,
@@ -59,7 +59,7 @@ class TrainingCalls(Shared):
             run=run,
             estimated_completion=estimated_end(run, usual, now),
             workers_seen_at=seen_at,
-            notice=missing_worker(run, seen_at, is_working, now),
+            notice=missing_worker(run, seen_at, working_at, now),
         )
 
     def trainer(self, model_type: str) -> Callable[[F], F]:

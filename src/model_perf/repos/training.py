@@ -285,12 +285,12 @@ class TrainingRepo:
 
     async def fetch_outlook(
         self, model_type: str, machine_id: UUID | str
-    ) -> tuple[timedelta | None, datetime | None, bool]:
-        """The usual duration; when a worker for the model type was seen last; whether one has not said that it ends."""
+    ) -> tuple[timedelta | None, datetime | None, datetime | None]:
+        """The usual duration; when a worker for the model type was seen last, and when one that has not stopped."""
         slot = check.as_uuid(machine_id, "machine_id"), check.as_text(model_type, "model_type")
         row = await self._executor.fetchrow(self._queries["fetch_outlook"], *slot)
         assert row is not None
-        return row["duration"], row["seen_at"], row["is_working"]
+        return row["duration"], row["seen_at"], row["working_at"]
 
     async def fail_expired(self, now: datetime | None = None) -> None:
         """Fail the runs whose last attempt stopped reporting; whoever claims or opens runs does so too."""

@@ -73,7 +73,10 @@ WITH {claimed}
 WITH expired AS (
     {expired} ORDER BY x.id FOR UPDATE SKIP LOCKED)
 ), seen AS (
-    UPDATE {schema}.model_workers w SET seen_at = $1, model_types = $4, stopped_at = NULL WHERE w.worker = $3
+    -- It may have started while the database was away.
+    INSERT INTO {schema}.model_workers (worker, model_types, started_at, seen_at) VALUES ($3, $4, $1, $1)
+    ON CONFLICT (worker) DO UPDATE
+    SET seen_at = excluded.seen_at, model_types = excluded.model_types, stopped_at = NULL
 ), {claimed}
 
 -- name: heartbeat
@@ -172,7 +175,10 @@ FROM (
 SELECT {usual_duration}
 
 -- name: fetch_outlook
--- $1 machine_id, $2 model_type: that, and when a worker that trains the model type was seen last, NULL where none was
-SELECT {usual_duration},
-    (SELECT max(w.seen_at) FROM {schema}.model_workers w WHERE $2 = ANY (w.model_types)) AS seen_at,
-    EXISTS (SELECT FROM {schema}.model_workers w WHERE $2 = ANY (w.model_types) AND w.stopped_at IS NULL) AS is_working
+-- $1 machine_id, $2 model_type: that, and when a worker that trains the model type was seen last, NULL where none was:
+-- any, and one that has not said that it stops. One that was killed never says so, and hides none that did.
+SELECT {usual_duration}, w.seen_at, w.working_at
+FROM (
+    SELECT max(k.seen_at) AS seen_at, max(k.seen_at) FILTER (WHERE k.stopped_at IS NULL) AS working_at
+    FROM {schema}.model_workers k WHERE $2 = ANY (k.model_types)
+) w
