@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -88,6 +89,100 @@ async def test_what_a_callback_raises_is_reported(
     assert (promotion.is_new, told) == (True, [1])
     assert await tracker.champion("baseline", PRESS) == make_ref()
     assert "on_promotion failed" in caplog.text
+
+
+class Unspeakable(Exception):  # noqa: N818
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (asyncio.CancelledError("by a router"), "RuntimeError: it was cancelled by a router"),
+        (Unspeakable(), "Unspeakable: (its text cannot be had)"),
+        (ExceptionGroup("routers", [OSError("a"), OSError("b")]), "ExceptionGroup: routers (2 sub-exceptions)"),
+    ],
+)
+async def test_whatever_a_callback_does_the_promotion_is_answered(
+    tracker: ModelPerformanceTracker, error: BaseException, told: str
+) -> None:
+    """Who promotes is not cancelled because a callback was, and hears what was recorded."""
+
+    @tracker.on_promotion
+    async def broken(champion: Champion) -> None:
+        raise error
+
+    promotion = await tracker.promote(make_ref())
+    assert (promotion.is_new, promotion.callback_error) == (True, told)
+
+
+async def test_who_promotes_can_be_cancelled(tracker: ModelPerformanceTracker) -> None:
+    """A callback that hangs keeps nobody for ever: the record stands, and a repeat tells again."""
+    told: list[int] = []
+
+    @tracker.on_promotion
+    async def hang(champion: Champion) -> None:
+        told.append(champion.number)
+        await asyncio.Event().wait()
+
+    for is_repeat in (False, True):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await tracker.promote(make_ref())
+        assert await tracker.champion("baseline", PRESS) == make_ref()
+        assert told == [1] * (1 + is_repeat)
+
+
+async def test_a_plain_function_is_told_too(tracker: ModelPerformanceTracker) -> None:
+    """Nobody is told that it failed, though it was called; what cannot be called is refused at once."""
+    told: list[int] = []
+    tracker.on_promotion(lambda champion: told.append(champion.number))  # type: ignore[arg-type,return-value]
+    assert (await tracker.promote(make_ref())).callback_error is None
+    assert told == [1]
+    with pytest.raises(InvalidInputError) as refused:
+        tracker.on_promotion("load")  # type: ignore[arg-type]
+    assert refused.value.argument == "callback"
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        *(("by", " "), ("by", "x" * 201), ("reason", "no\x00"), ("reason", "\ud800"), ("replaces", -1)),
+        *(("replaces", True), ("replaces", 2**31), ("training_run_id", "seven"), ("ab_test_id", 7)),
+    ],
+)
+async def test_a_promotion_that_is_refused_registers_nothing(
+    tracker: ModelPerformanceTracker, argument: str, value: Any
+) -> None:
+    """The version would else be known, and the next label of its slot be another number."""
+    with pytest.raises(InvalidInputError) as refused:
+        await tracker.promote(make_ref(version=99), **{argument: value})
+    assert refused.value.argument == argument
+    assert (await tracker.list_models()).items == ()
+
+
+async def test_who_comes_second_registers_nothing(tracker: ModelPerformanceTracker) -> None:
+    """A promotion of a version that nobody knew, against a champion that serves no more."""
+    await tracker.promote(make_ref(version=1), replaces=0)
+    with pytest.raises(ConflictError):
+        await tracker.promote(make_ref(version=99), replaces=0)
+    assert [model.ref.model_version for model in (await tracker.list_models()).items] == [1]
+
+
+async def test_the_champion_of_another_slot_is_no_number(tracker: ModelPerformanceTracker) -> None:
+    """Both slots have a first champion: to know the one is not to know the other."""
+    here = await tracker.promote(make_ref(version=1))
+    there = await tracker.promote(make_ref("other", machine="lathe"))
+    assert here.champion.number == there.champion.number
+    for work in (
+        tracker.promote(make_ref(version=2), replaces=there.champion),
+        tracker.roll_back("baseline", PRESS, replaces=there.champion),
+    ):
+        with pytest.raises(InvalidInputError) as refused:
+            await work
+        assert refused.value.argument == "replaces"
+    assert await tracker.champion("baseline", PRESS) == make_ref(version=1)
 
 
 async def test_in_the_hosts_transaction_the_host_tells(tracker: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from model_perf._facade.shared import Shared
+from model_perf.errors import InvalidInputError
 from model_perf.records import Champion, ModelRef
 from model_perf.repos import Page
 from model_perf.results import Promotion
@@ -89,5 +90,7 @@ class ChampionCalls(Shared):
         again, so that it is told at least once; the champion's number tells repeats. In `bind` the host tells itself,
         after its commit.
         """
+        if not callable(callback):
+            raise InvalidInputError("callback", f"{callback!r} cannot be called; decorate an async function")
         self._promotion_callbacks.append(callback)
         return callback
