@@ -183,6 +183,53 @@ async def test_nonsense_fails_at_once(tracker: ModelPerformanceTracker, answer: 
     assert message.endswith("it must return a TrainingOutcome")
 
 
+async def test_nonsense_that_cannot_be_shown_fails_at_once(tracker: ModelPerformanceTracker) -> None:
+    """What a trainer returns may raise when it is written out; the run does not wait for its lease all the same."""
+
+    class Unspeakable:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    tracker.trainer("baseline")(lambda run, context: Unspeakable())
+    run = await work(tracker, await open_run(tracker))
+    assert (run.training_status, run.attempt) == ("failed", 1)
+    assert (run.error_message or "").startswith("the trainer of 'baseline' returned Unspeakable <Unspeakable instance")
+
+
+async def test_an_attempt_without_a_thread_is_another_ones(
+    tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process has as many threads as it may have: the next attempt begins at once, and not after the lease."""
+    start, calls = threading.Thread.start, list[str]()
+
+    def refuse_once(thread: threading.Thread) -> None:
+        if thread.name == "model_perf trainer":
+            calls.append(thread.name)
+            if len(calls) == 1:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse_once)
+    tracker.trainer("baseline")(lambda run, context: outcome())
+    run = await open_run(tracker)
+    async with tracker.worker(**FAST | {"lease_s": 60.0}):
+        await until_ended(tracker, run)
+    run = await tracker.training.fetch_run(run.id)
+    assert (run.training_status, run.attempt) == ("completed", 2)
+
+
+async def test_a_coroutine_that_waits_for_itself_is_told_so(tracker: ModelPerformanceTracker) -> None:
+    """`context.call` is for threads; on the event loop it would wait for ever, and with it the whole process."""
+
+    @tracker.trainer("baseline")
+    async def train(run: TrainingRun, context: TrainingContext) -> TrainingOutcome:
+        context.call(context.tracker.training.fetch_run(run.id))
+        raise AssertionError
+
+    run = await work(tracker, await open_run(tracker))
+    assert "InvalidInputError: work: would wait for itself" in (run.error_message or "")
+
+
 async def test_an_outcome_that_contradicts_what_is_stored_fails(tracker: ModelPerformanceTracker) -> None:
     """A model_id that is known with another model_type cannot be completed, now or later."""
     await tracker.metrics.register_model(make_ref(model_type="other"), datetime.now(UTC))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import reprlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from model_perf.tracker import ModelPerformanceTracker
 
 log = logging.getLogger("model_perf.worker")
+
+_SHORT = reprlib.Repr()  # unlike repr() it never raises, whatever a trainer has returned
+_SHORT.maxother = _SHORT.maxstring = 200
 
 BEATS_PER_LEASE = 3
 """Two heartbeats may fail before the lease is lost."""
@@ -137,7 +141,7 @@ class Attempt:
         if lease is not None and isinstance(answer, str) and answer.strip():
             return partial(self._tracker.training.hand_over, number, attempt, lease=lease, external_id=answer)
         role, wanted = ("trainer", "a TrainingOutcome") if lease is None else ("dispatcher", "the id of a job, as text")
-        told = f"the {role} of {self.run.model_type!r} returned {type(answer).__name__} {answer!r:.200}; "
+        told = f"the {role} of {self.run.model_type!r} returned {type(answer).__name__} {_SHORT.repr(answer)}; "
         return partial(self._fail, f"{told}it must return {wanted}", is_final=True)
 
     async def _fail(self, error: BaseException | str, *, is_final: bool = False) -> TrainingRun:

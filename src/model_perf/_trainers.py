@@ -76,6 +76,9 @@ class TrainingContext:
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """From a trainer in a thread: run a coroutine (of the tracker) on the worker's event loop, and wait for it."""
+        if asyncio._get_running_loop() is self._loop:
+            work.close()
+            raise InvalidInputError("work", "would wait for itself: this is the event loop's own thread; await it")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _cancel(self, why: str) -> None:
@@ -144,7 +147,10 @@ class Trainer:
             except RuntimeError:  # the loop is closed: nobody waits any more
                 return
 
-        threading.Thread(target=call, name="model_perf trainer", daemon=True).start()
+        try:
+            threading.Thread(target=call, name="model_perf trainer", daemon=True).start()
+        except Exception as error:  # the process has as many as it may have; another attempt may find one
+            end(Ended(error=error))
         return future
 
 
