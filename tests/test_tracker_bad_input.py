@@ -154,7 +154,27 @@ CASES: list[tuple[str, Callable[[ModelPerformanceTracker], Any]]] = [
     ("machine_id", lambda t: t.trigger_retraining(model_type="x", machine_id="press")),
     ("model_type", lambda t: t.trigger_retraining(model_type=" ")),
     ("reason", lambda t: t.trigger_retraining(model_type="x", reason="\0")),
+    ("run_id", lambda t: t.fail_training("seven", 1, "e")),
+    ("attempt", lambda t: t.fail_training(uuid4(), "1", "e")),  # type: ignore[arg-type]
+    ("attempt", lambda t: t.fail_training(uuid4(), None, "e", is_final=True)),  # type: ignore[arg-type]
+    ("attempt", lambda t: t.fail_training(uuid4(), True, "e")),
+    ("error", lambda t: t.fail_training(uuid4(), 1, None)),  # type: ignore[arg-type]
+    ("error", lambda t: t.fail_training(uuid4(), 1, {"no": "data"})),  # type: ignore[arg-type]
+    ("is_final", lambda t: t.fail_training(uuid4(), 1, "e", is_final="no")),  # type: ignore[arg-type]
+    ("delay", lambda t: t.fail_training(uuid4(), 1, "e", delay=5)),  # type: ignore[arg-type]
+    ("delay", lambda t: t.fail_training(uuid4(), 1, "e", delay=-DAY)),
+    ("delay", lambda t: t.fail_training(uuid4(), 1, "e", delay=timedelta.max)),
+    ("outcome", lambda t: t.complete_training(uuid4(), 1, {"model_version": 2})),  # type: ignore[arg-type]
+    ("run", lambda t: t.start_challenge(uuid4())),  # type: ignore[arg-type]
+    ("run", lambda t: t.training.fetch_wish(None)),  # type: ignore[arg-type]
+    ("held", lambda t: t.training.claim_many("w", model_types=["x"], limit=1, lease=DAY, held=["seven"])),  # type: ignore[list-item]
+    ("held", lambda t: t.training.claim_many("w", model_types=["x"], limit=1, lease=DAY, held=7)),  # type: ignore[arg-type]
+    ("model_types", lambda t: t.workers.start("w", "baseline")),
+    ("model_types", lambda t: t.workers.start("w", ["\0"])),
+    ("model_types", lambda t: t.workers.start("w", None)),  # type: ignore[arg-type]
+    ("training_metrics['rmse']", lambda t: t.training.complete(uuid4(), 1, training_metrics={"rmse": NAN})),
     # A/B tests
+    ("metric", ab_testing(metric=["rmse"])),
     ("model_b", ab_testing(model_b=REF)),
     ("model_b", ab_testing(model_b=make_ref(version=2, machine="lathe"))),
     ("model_b", ab_testing(model_b=make_ref("b", model_type="other"))),

@@ -134,6 +134,7 @@ def make_design(
     cap: float | None = None,
 ) -> ABDesign:
     """A design from what a host gives, everything checked by name."""
+    metric = check.as_optional_text(metric, "metric", max_length=200)
     if direction is None:
         direction = direction_of(metric, policy)
         if metric is not None and direction is None:
@@ -149,7 +150,7 @@ def make_design(
     if planned_n is not None:
         check.as_int(planned_n, "planned_n", low=2)
     design = ABDesign(
-        metric=check.as_optional_text(metric, "metric", max_length=200),
+        metric=metric,
         direction=None if direction is None else check.as_choice(direction, "direction", get_args(Direction)),  # type: ignore[arg-type]
         kind=check.as_choice(kind, "kind", get_args(Kind)),  # type: ignore[arg-type]
         pairing=check.as_choice(pairing, "pairing", get_args(Pairing)),  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from attrs import field, frozen
@@ -11,11 +12,11 @@ from attrs import field, frozen
 from model_perf import _validation as check
 from model_perf.errors import InvalidInputError
 from model_perf.policy import MonitoringPolicy, degradation
-from model_perf.records import as_metrics
+from model_perf.records import as_optional_metrics
 
 
-def _as_metrics(value: Mapping[str, float] | None) -> Mapping[str, float]:
-    return as_metrics(value) if value else {}
+def _metrics(argument: str) -> Any:
+    return field(default=None, converter=lambda value: as_optional_metrics(value, argument))
 
 
 def _as_id(value: UUID | str) -> UUID:
@@ -35,9 +36,7 @@ def _as_count(value: int | None) -> int | None:
 
 
 def _as_names(value: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise InvalidInputError("feature_names", f"{value!r} is not a sequence of names")
-    return tuple(check.as_text(name, "feature_names") for name in value)
+    return check.as_names(value, "feature_names")
 
 
 def _as_object(value: Mapping[str, object] | None) -> Mapping[str, object]:
@@ -76,9 +75,9 @@ class TrainingOutcome:
     model_id: UUID = field(converter=_as_id)
     model_version: int | None = field(default=None, converter=_as_version)
     version_label: str | None = field(default=None, converter=_as_label)
-    validation_metrics: Mapping[str, float] = field(default=None, converter=_as_metrics)
-    previous_validation_metrics: Mapping[str, float] = field(default=None, converter=_as_metrics)
-    training_metrics: Mapping[str, float] = field(default=None, converter=_as_metrics)
+    validation_metrics: Mapping[str, float] = _metrics("validation_metrics")
+    previous_validation_metrics: Mapping[str, float] = _metrics("previous_validation_metrics")
+    training_metrics: Mapping[str, float] = _metrics("training_metrics")
     sample_count: int | None = field(default=None, converter=_as_count)
     feature_names: tuple[str, ...] = field(default=(), converter=_as_names)
     hyperparameters: Mapping[str, object] = field(default=None, converter=_as_object)

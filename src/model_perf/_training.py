@@ -8,10 +8,11 @@ import traceback
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from model_perf import _validation as check
 from model_perf._experiments import DesignOptions
 from model_perf._outcome import TrainingOutcome, improvement
 from model_perf.errors import ConflictError, InvalidInputError
-from model_perf.records import ABTest, ModelRef, TrainingRun
+from model_perf.records import ABTest, ModelRef, TrainingRun, as_training_run
 from model_perf.sql._connection import Connection
 
 if TYPE_CHECKING:
@@ -107,12 +108,16 @@ async def fail(
     delay: timedelta | None = None,
 ) -> TrainingRun:
     """End an attempt badly: another one may try after *delay*, if one is left and this is not final."""
-    message, trace = describe(error)
+    message, trace = _checked(error)
+    if not isinstance(is_final, bool):
+        raise InvalidInputError("is_final", f"{is_final!r} is not True or False")
+    holder = check.as_int(attempt, "attempt", low=1, high=check.INT4_MAX)
+    pause = backoff(holder) if delay is None else _as_pause(delay)
     if not is_final:
-        run_after = tracker._executor.moment() + (backoff(attempt) if delay is None else delay)
+        run_after = check.later(tracker._executor.moment(), pause, "delay")
         try:
             return await tracker.training.retry(
-                run_id, attempt, run_after=run_after, error_message=message, error_traceback=trace
+                run_id, holder, run_after=run_after, error_message=message, error_traceback=trace
             )
         except ConflictError as conflict:
             run = conflict.existing
@@ -122,17 +127,30 @@ async def fail(
     return await tracker.training.fail(run_id, attempt, error_message=message, error_traceback=trace)
 
 
+def _checked(error: BaseException | str) -> tuple[str, str | None]:
+    if not isinstance(error, str | BaseException):
+        raise InvalidInputError("error", f"{type(error).__name__} was given; give an exception, or text")
+    return describe(error)
+
+
+def _as_pause(delay: timedelta) -> timedelta:
+    if not isinstance(delay, timedelta) or delay < timedelta(0):
+        raise InvalidInputError("delay", f"{delay!r} is not a datetime.timedelta of 0 or more")
+    return delay
+
+
 def describe(error: BaseException | str) -> tuple[str, str | None]:
     """Message and traceback as they can be stored: of a long message the start, of a long traceback the end."""
     if isinstance(error, str):
-        return storable(error)[:10_000] or "failed", None
+        text = storable(error)[:10_000]
+        return text if text.strip() else "failed", None
     name = type(error).__name__
     try:
         text = str(error)
     except Exception:  # a broken __str__ must not hide what failed
         text = "(its text cannot be had)"
     trace = "".join(traceback.format_exception(error))
-    return storable(f"{name}: {text}" if text else name)[:10_000], storable(trace)[-100_000:]
+    return storable(f"{name}: {text}" if text else name)[:10_000] or "failed", storable(trace)[-100_000:]
 
 
 def storable(text: str) -> str:
@@ -182,7 +200,7 @@ async def _try(tracker: ModelPerformanceTracker, run: TrainingRun) -> dict[str, 
 
 async def challenge(tracker: ModelPerformanceTracker, run: TrainingRun, options: ChallengeOptions) -> ABTest | None:
     """Test the champion of the slot against the version that a completed run made; None where there is no champion."""
-    if run.training_status != "completed" or run.model_id is None or run.model_version is None:
+    if as_training_run(run).training_status != "completed" or run.model_id is None or run.model_version is None:
         raise InvalidInputError("run", f"{run.id} is {run.training_status} and names no new version to test")
     champion = await tracker.champions.fetch(run.model_type, run.machine_id)
     challenger = ModelRef(

@@ -101,6 +101,13 @@ def as_optional_text(value: str | None, argument: str, *, max_length: int = 100_
     return None if value is None else as_text(value, argument, max_length=max_length)
 
 
+def as_names(values: Sequence[str], argument: str) -> tuple[str, ...]:
+    """A sequence of names; a text is one name, and no sequence of letters."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise InvalidInputError(argument, f"{values!r} is not a sequence of names")
+    return tuple(as_text(value, argument) for value in values)
+
+
 def as_int(value: int, argument: str, *, low: int = 0, high: int = INT8_MAX) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise InvalidInputError(argument, f"{value!r} is not a whole number")

@@ -137,21 +137,26 @@ def _metadata(value: Mapping[str, object] | None) -> Mapping[str, object]:
     return check.as_json_object(value, "metadata")
 
 
-def as_metrics(value: Mapping[str, float]) -> dict[str, float]:
+def as_metrics(value: Mapping[str, float], argument: str = "metrics") -> dict[str, float]:
     """Metric values by name, each finite and within what its metric can be; at least one."""
     if not isinstance(value, Mapping):
-        raise InvalidInputError("metrics", f"{value!r} is not a mapping of names to numbers")
+        raise InvalidInputError(argument, f"{value!r} is not a mapping of names to numbers")
     if not value:
-        raise InvalidInputError("metrics", "is empty; give at least one metric, as in {'rmse': 12.1}")
+        raise InvalidInputError(argument, "is empty; give at least one metric, as in {'rmse': 12.1}")
     return {
-        _metric_name(name): check.as_float(number, f"metrics[{name!r}]", low=low, high=high)
+        _metric_name(name, argument): check.as_float(number, f"{argument}[{name!r}]", low=low, high=high)
         for name, number in value.items()
         for low, high in (_METRIC_RANGES.get(name, _ANY_RANGE),)
     }
 
 
-def _metric_name(name: str) -> str:
-    return name if name in _METRIC_RANGES else check.as_text(name, "metrics", max_length=200)
+def _metric_name(name: str, argument: str) -> str:
+    return name if name in _METRIC_RANGES else check.as_text(name, argument, max_length=200)
+
+
+def as_optional_metrics(value: Mapping[str, float] | None, argument: str) -> dict[str, float]:
+    """The same, where there may be none."""
+    return {} if value is None or (isinstance(value, Mapping) and not value) else as_metrics(value, argument)
 
 
 @frozen(kw_only=True)
@@ -438,6 +443,12 @@ class FalsePositiveRate:
 def as_ref(value: ModelRef, argument: str = "ref") -> ModelRef:
     if not isinstance(value, ModelRef):
         raise InvalidInputError(argument, f"{value!r} is not a ModelRef; see register_model()")
+    return value
+
+
+def as_training_run(value: TrainingRun, argument: str = "run") -> TrainingRun:
+    if not isinstance(value, TrainingRun):
+        raise InvalidInputError(argument, f"{value!r} is not a TrainingRun; see tracker.training.fetch_run()")
     return value
 
 

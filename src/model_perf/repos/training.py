@@ -9,7 +9,15 @@ from uuid import UUID
 
 from model_perf import _validation as check
 from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
-from model_perf.records import TrainingRun, TriggerType, as_metrics, as_optional_model_type, as_trigger_type, new_id
+from model_perf.records import (
+    TrainingRun,
+    TriggerType,
+    as_optional_metrics,
+    as_optional_model_type,
+    as_training_run,
+    as_trigger_type,
+    new_id,
+)
 from model_perf.repos._executor import Executor, as_texts
 from model_perf.repos._page import NEWEST, Page, as_limit, make_page, parse_timestamp, read_cursor
 from model_perf.repos._rows import read_training_run
@@ -124,8 +132,8 @@ class TrainingRepo:
             moment,
             check.later(moment, check.as_duration(lease, "lease"), "lease"),
             check.as_text(worker, "worker", max_length=200),
-            _names(model_types, "model_types"),
-            as_texts(held),
+            check.as_names(model_types, "model_types"),
+            as_texts(_ids(held, "held")),
         )
         text = self._queries["claim_with_upkeep"] if upkeep else self._queries["claim_many"]
         query = text.replace("LIMIT 1", f"LIMIT {check.as_int(limit, 'limit', high=1000)}")
@@ -198,9 +206,9 @@ class TrainingRepo:
             if performance_improvement is None
             else check.as_float(performance_improvement, "performance_improvement"),
             check.to_json(check.as_json_object(hyperparameters, "hyperparameters")),
-            _names(feature_names, "feature_names"),
-            check.to_json(as_metrics(training_metrics) if training_metrics else {}),
-            check.to_json(as_metrics(validation_metrics) if validation_metrics else {}),
+            check.as_names(feature_names, "feature_names"),
+            check.to_json(as_optional_metrics(training_metrics, "training_metrics")),
+            check.to_json(as_optional_metrics(validation_metrics, "validation_metrics")),
             check.to_json(check.as_json_object(metadata, "metadata")),
         )
 
@@ -253,7 +261,7 @@ class TrainingRepo:
 
     async def fetch_wish(self, run: TrainingRun) -> tuple[bool, bool, bool]:
         """Whether the alert that asked for a run wants a test; whether one was started; whether the switch is off."""
-        args = run.alert_id, run.machine_id, run.model_type, run.id
+        args = as_training_run(run).alert_id, run.machine_id, run.model_type, run.id
         row = await self._executor.fetchrow(self._queries["fetch_wish"], *args)
         assert row is not None
         return row["is_test_wanted"], row["is_tested"], row["is_switched_off"]
@@ -310,10 +318,10 @@ class TrainingRepo:
         )
 
 
-def _names(names: Sequence[str], argument: str) -> list[str]:
-    if isinstance(names, str) or not isinstance(names, Sequence):
-        raise InvalidInputError(argument, f"{names!r} is not a sequence of names")
-    return [check.as_text(name, argument) for name in names]
+def _ids(values: Iterable[UUID], argument: str) -> list[UUID]:
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise InvalidInputError(argument, f"{values!r} is not a sequence of ids")
+    return [check.as_uuid(value, argument) for value in values]
 
 
 def _optional_time(value: datetime | None, argument: str) -> datetime | None:

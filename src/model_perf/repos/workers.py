@@ -21,7 +21,8 @@ class WorkerRepo:
 
     async def start(self, worker: str, model_types: Sequence[str], *, now: datetime | None = None) -> None:
         """A worker begins, or begins again."""
-        args = check.as_text(worker, "worker", max_length=200), list(model_types), self._executor.moment(now)
+        kinds = check.as_names(model_types, "model_types")
+        args = check.as_text(worker, "worker", max_length=200), kinds, self._executor.moment(now)
         await self._executor.run(lambda connection: connection.execute(self._queries["start"], *args))
 
     async def stop(self, worker: str, *, now: datetime | None = None) -> None:
