@@ -296,6 +296,70 @@ async def test_a_worker_that_has_ended_is_drained(tracker: ModelPerformanceTrack
     await asyncio.wait_for(worker.drain(), 1.0)
 
 
+@pytest.mark.parametrize("what", ["claim_many", "complete_training"])
+async def test_a_drain_ends_though_the_database_stays_away(
+    tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Whether it is asked for runs, or told of one, or does not answer at all: a cron job does not hang for ever."""
+    monkeypatch.setattr(worker_module, "LONGEST_SILENCE_S", 0.5)
+    monkeypatch.setattr(worker_module, "TO_END_S", 0.1)
+
+    async def hang(*args: Any, **options: Any) -> Any:
+        if what == "complete_training":
+            tracker.training.claim_many = hang  # type: ignore[method-assign]
+        await asyncio.Event().wait()
+
+    tracker.trainer("baseline")(lambda run, context: outcome())
+    await open_run(tracker)
+    monkeypatch.setattr(tracker.training if what == "claim_many" else tracker, what, hang)
+    began = time.monotonic()
+    async with tracker.worker(**FAST | {"grace_s": 0.0}) as worker:
+        with pytest.raises(StorageError, match=r"has not answered for 0\.5 s") as away:
+            await worker.drain()
+    assert away.value.retry_safe
+    assert time.monotonic() - began < 10.0
+
+
+async def test_a_drain_waits_for_what_is_trained(
+    tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes without the database, and then for its report."""
+    monkeypatch.setattr(worker_module, "LONGEST_SILENCE_S", 2.0)
+    complete, asked, is_away = tracker.complete_training, tracker.training.claim_many, True
+
+    async def claim(*args: Any, **options: Any) -> list[TrainingRun]:
+        if options["held"] and is_away:
+            raise StorageError("no connection", retry_safe=True)
+        return await asked(*args, **options)
+
+    async def report(run_id: Any, attempt: int, made: TrainingOutcome) -> TrainingRun:
+        nonlocal is_away
+        await asyncio.sleep(0.2)
+        is_away = False
+        return await complete(run_id, attempt, made)
+
+    monkeypatch.setattr(tracker.training, "claim_many", claim)
+    monkeypatch.setattr(tracker, "complete_training", report)
+    tracker.trainer("baseline")(_sleeper(3.0))
+    run = await open_run(tracker)
+    async with tracker.worker(**FAST | {"concurrency": 2}) as worker:
+        await worker.drain()
+    assert (await tracker.training.fetch_run(run.id)).training_status == "completed"
+
+
+async def test_a_drain_of_a_worker_that_polls_rarely_asks_at_once(
+    tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it has not asked for long is not the database's silence."""
+    monkeypatch.setattr(worker_module, "LONGEST_SILENCE_S", 0.2)
+    tracker.trainer("baseline")(lambda run, context: outcome())
+    async with tracker.worker(**FAST | {"poll_s": 3600.0}) as worker:
+        await asyncio.sleep(1.0)
+        run = await open_run(tracker)
+        await worker.drain()
+    assert (await tracker.training.fetch_run(run.id)).training_status == "completed"
+
+
 async def test_a_cancelled_run_ends_its_trainer(tracker: ModelPerformanceTracker) -> None:
     """A coroutine is cancelled at the next heartbeat; a thread hears of it at its next progress."""
     ended: list[str] = []

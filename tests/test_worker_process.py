@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -10,9 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.servers import KillableServer
 from tests.trainings import PRESS, open_run, until, until_ended
 
-from model_perf import ModelPerformanceTracker
+from model_perf import ModelPerformanceTracker, StorageError, _worker_process
+from model_perf import worker as worker_module
+from model_perf.cli import _parser
 
 ROOT = Path(__file__).parents[1]
 TRAINERS = "tests.hosts_training:register"
@@ -55,6 +59,20 @@ async def test_once_does_what_is_due(tracker: ModelPerformanceTracker, database:
     with done as process:
         assert process.wait(20) == 0, process.communicate()[1]
     assert (await tracker.training.fetch_run(run.id)).training_status == "completed"
+
+
+async def test_once_ends_though_the_database_stays_away(
+    killable_server: KillableServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It went away after the command had begun: the error ends it, with 1, and cron is told that nothing was done."""
+    monkeypatch.setattr(worker_module, "LONGEST_SILENCE_S", 1.0)
+    monkeypatch.setattr(_worker_process, "_stop_at_signals", lambda worker: None)
+    args = _parser().parse_args(["worker", "--once", "--grace", "0.1", "--trainers", TRAINERS])
+    async with ModelPerformanceTracker.connect(killable_server.dsn) as tracker:
+        await tracker.migrate()
+        killable_server.kill()
+        with pytest.raises(StorageError, match="has not answered for 1 s"):
+            await asyncio.wait_for(_worker_process.run(tracker, args), 20)
 
 
 async def test_a_worker_whose_slots_are_stuck_ends(tracker: ModelPerformanceTracker, database: str) -> None:

@@ -55,10 +55,16 @@ class Attempt:
     def __init__(self, tracker: ModelPerformanceTracker, run: TrainingRun, trainer: Trainer, limits: Limits) -> None:
         self.run = run
         self.is_stuck = False
+        self._work: asyncio.Future[Ended] | None = None
         self._tracker, self._trainer, self._limits = tracker, trainer, limits
         self._context = TrainingContext(tracker, run)
         self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._given_up = asyncio.Event()
+
+    @property
+    def is_training(self) -> bool:
+        """Whether its trainer is at work, and was not given up."""
+        return self._work is not None and not self._work.done() and not self.is_stuck
 
     def give_up(self) -> None:
         """End it now and hand the run back: the worker shuts down, and its time of grace is over."""
@@ -67,7 +73,7 @@ class Attempt:
     async def carry_out(self) -> None:
         """Call the trainer and report how it ended; returns once the slot is free again."""
         arguments = (self.run, self._context) if self._trainer.external_lease is None else (self.run,)
-        work = self._trainer.start(*arguments)
+        work = self._work = self._trainer.start(*arguments)
         beating = asyncio.create_task(self._beat())
         try:
             if await self._is_ended(work):

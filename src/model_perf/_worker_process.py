@@ -18,7 +18,13 @@ STUCK_EVERY_S = 1.0
 
 
 async def run(tracker: ModelPerformanceTracker, args: argparse.Namespace) -> int:
-    """Work until a signal, or with ``--once`` until nothing is due; 1 if trainers that hang have taken every slot."""
+    """Work until a signal, or with ``--once`` until nothing is due; 1 if trainers that hang have taken every slot.
+
+    Raises
+    ------
+    StorageError
+        With ``--once`` the database has not answered for too long.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     await _register(tracker, args.trainers)
     worker = tracker.worker(
@@ -35,6 +41,8 @@ async def run(tracker: ModelPerformanceTracker, args: argparse.Namespace) -> int
         while not ending.done() and worker.n_stuck < args.concurrency:
             await asyncio.wait({ending}, timeout=STUCK_EVERY_S)
         has_slots = worker.n_stuck < args.concurrency
+        if ending.done():
+            ending.result()  # raises where the database was away for too long
         ending.cancel()
     if not has_slots:
         print("model-perf: every slot is held by a trainer that hangs; start the worker again", file=sys.stderr)

@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import socket
+from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypedDict
@@ -27,6 +28,10 @@ UPKEEP_EVERY_S = 10.0
 """How often a worker notes that it lives, and fails runs that nobody reports on any more."""
 LONGEST_PAUSE_S = 30.0
 """Between two polls, while the database does not answer."""
+LONGEST_SILENCE_S = 300.0
+"""Of a database for which `Worker.drain` waits: longer than a restart or a failover takes."""
+STOP_S = 5.0
+"""What the database has to note that a worker has ended."""
 
 
 class WorkerOptions(TypedDict, total=False):
@@ -105,9 +110,9 @@ class Worker:
         )
         self._held: dict[asyncio.Task[None], Attempt] = {}
         self._wake, self._stopping = asyncio.Event(), asyncio.Event()
-        self._draining: list[asyncio.Event] = []
+        self._draining: set[asyncio.Event] = set()
         self._polling: asyncio.Task[None] | None = None
-        self._next_upkeep = 0.0
+        self._next_upkeep = self._silent_since = 0.0
 
     @property
     def running(self) -> tuple[TrainingRun, ...]:
@@ -129,13 +134,25 @@ class Worker:
         await self._stopping.wait()
 
     async def drain(self) -> None:
-        """Until nothing is due, and nothing in hand but what is stuck; for jobs that run now and then."""
+        """Until nothing is due, and nothing in hand but what is stuck; for jobs that run now and then.
+
+        Raises
+        ------
+        StorageError
+            Nothing is trained, and for five minutes the database has answered no claim.
+        """
         if self._polling is None or self._polling.done():
             return
         done = asyncio.Event()
-        self._draining.append(done)
+        self._draining.add(done)
         self._wake.set()
-        await done.wait()
+        self._silent_since = asyncio.get_running_loop().time()
+        try:
+            while not done.is_set():
+                self._demand_an_answer()
+                await _wait_for(done, min(1.0, LONGEST_SILENCE_S))
+        finally:
+            self._draining.discard(done)
 
     async def __aenter__(self) -> Self:
         if self._polling is not None:
@@ -161,8 +178,8 @@ class Worker:
         finally:
             await self._cancel_all()
         try:
-            await self._tracker.workers.stop(self.name)
-        except StorageError as late:
+            await asyncio.wait_for(self._tracker.workers.stop(self.name), STOP_S)
+        except (StorageError, TimeoutError) as late:
             log.warning("worker %s: its end is not noted: %s", self.name, late)
 
     async def _end_polling(self) -> None:
@@ -191,27 +208,34 @@ class Worker:
         failures = 0
         while not self._stopping.is_set():
             self._wake.clear()
-            asked = list(self._draining)  # before the look: what is opened after it is not seen by it
+            asked = set(self._draining)  # before the look: what is opened after it is not seen by it
             try:
                 claimed = await self._claim()
             except Exception as error:  # whatever it is, a worker that stopped asking would be worse
                 failures += 1
                 log.warning("worker %s: no claim: %s", self.name, error, exc_info=not isinstance(error, ModelPerfError))
                 pause_s = min(self._poll_s * 2 ** min(failures, 20), LONGEST_PAUSE_S)
-                await self._pause(pause_s * random.uniform(0.5, 1.0))
+                await _wait_for(self._wake, pause_s * random.uniform(0.5, 1.0))
                 continue
             failures = 0
             for run in claimed:
                 self._begin(run)
             if len(self._held) <= self.n_stuck:
                 self._say_drained(asked)
-            await self._pause(self._poll_s)
-        self._say_drained(list(self._draining))
+            await _wait_for(self._wake, self._poll_s)
+        self._say_drained(self._draining)
 
-    def _say_drained(self, asked: list[asyncio.Event]) -> None:
+    def _say_drained(self, asked: set[asyncio.Event]) -> None:
         for done in asked:
             done.set()
-            self._draining.remove(done)
+
+    def _demand_an_answer(self) -> None:
+        """What is trained may go on without the database, and has as long to be reported."""
+        now = asyncio.get_running_loop().time()
+        if any(attempt.is_training for attempt in self._held.values()):
+            self._silent_since = now
+        elif now - self._silent_since > LONGEST_SILENCE_S:
+            raise StorageError(f"the database has not answered for {LONGEST_SILENCE_S:g} s", retry_safe=True)
 
     async def _claim(self) -> list[TrainingRun]:
         """One statement at most: none where all slots are taken and nothing is to be noted."""
@@ -229,13 +253,8 @@ class Worker:
         )
         if is_due:
             self._next_upkeep = now + UPKEEP_EVERY_S
+        self._silent_since = asyncio.get_running_loop().time()
         return claimed
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
-        except TimeoutError:
-            return
 
     def _begin(self, run: TrainingRun) -> None:
         attempt = Attempt(self._tracker, run, self._trainers.by_type[run.model_type], self._limits)
@@ -248,6 +267,11 @@ class Worker:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("run %s: its end could not be reported; its lease runs out", attempt.run.id, exc_info=error)
         self._wake.set()
+
+
+async def _wait_for(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
 
 
 def _own_name() -> str:
