@@ -489,6 +489,27 @@ async def test_the_worker_at_its_end_finishes_or_hands_back(tracker: ModelPerfor
     assert seen.stopped_at is not None
 
 
+async def test_a_coroutine_cleans_up_before_its_run_is_handed_back(tracker: ModelPerformanceTracker) -> None:
+    """It is cancelled once, and nobody begins the run anew while it clears away what it had begun."""
+    cleaned: list[str] = []
+
+    @tracker.trainer("baseline")
+    async def train(run: TrainingRun, context: TrainingContext) -> TrainingOutcome:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.5)
+            cleaned.append((await tracker.training.fetch_run(run.id)).training_status)
+        raise AssertionError
+
+    run = await open_run(tracker)
+    async with tracker.worker(**FAST | {"grace_s": 0.0}) as worker:
+        await until(lambda: len(worker.running) == 1)
+        await asyncio.sleep(0.1)
+    assert cleaned == ["running"]
+    assert (await tracker.training.fetch_run(run.id)).training_status == "pending"
+
+
 def _sleeper(seconds: float) -> Callable[[TrainingRun, TrainingContext], Awaitable[TrainingOutcome]]:
     async def train(run: TrainingRun, context: TrainingContext) -> TrainingOutcome:
         await asyncio.sleep(seconds)

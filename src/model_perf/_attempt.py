@@ -97,13 +97,19 @@ class Attempt:
             why = f"the trainer did not end within timeout_s = {self._limits.timeout_s:g} s"
             report = partial(self._fail, why)
         self._tell_to_end(work, why)
-        await asyncio.wait({work}, timeout=TO_END_S if not self._given_up.is_set() else 0.1)
+        await asyncio.wait({work}, timeout=self._to_end_s)
         if report is not None:
             await self._tell(report)
         await self._wait_until_free(work)
 
+    @property
+    def _to_end_s(self) -> float:
+        """A worker that shuts down has no time for a thread, which nobody can end; a coroutine may clean up."""
+        return TO_END_S if not self._given_up.is_set() else TO_END_S / 2 if self._trainer.is_async else 0.1
+
     def _tell_to_end(self, work: asyncio.Future[Ended], why: str) -> None:
-        if not work.done():
+        """Once: a second cancellation would break off what the first one has it clean up."""
+        if not (work.done() or self._context.is_cancelled):
             self._context._cancel(why)
             if self._trainer.is_async:
                 work.cancel()
