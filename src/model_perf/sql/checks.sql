@@ -156,7 +156,7 @@ RETURNING {alert_columns}
 -- name: list_retrained
 -- $1 the time until which a run must have ended if its alert waits for a test that nobody has started: open alerts of
 -- performance and data that a completed run answers. Where it is kept which version serves, the run's version must;
--- else, where it started a test, its version must have won that
+-- else, where it started a test, its version must have won that. test_name = that of the test that it has won, if any
 SELECT a.id, c.id AS run_id, c.model_version, c.test_name
 FROM {schema}.model_alerts a
 LEFT JOIN LATERAL (
@@ -164,7 +164,8 @@ LEFT JOIN LATERAL (
     WHERE s.machine_id = a.machine_id AND s.model_type = a.model_type ORDER BY s.number DESC LIMIT 1
 ) s ON true
 CROSS JOIN LATERAL (
-    SELECT r.id, r.model_version, t.test_name FROM {schema}.model_training_history r
+    SELECT r.id, r.model_version, CASE t.decision WHEN 'superior_b' THEN t.test_name END AS test_name
+    FROM {schema}.model_training_history r
     LEFT JOIN {schema}.model_ab_tests t ON t.training_run_id = r.id AND t.test_status <> 'cancelled'
     WHERE r.machine_id = a.machine_id AND r.model_type = a.model_type AND r.training_status = 'completed'
         -- The run that the alert asked for ends after it, whatever the worker's clock says.
