@@ -622,6 +622,7 @@ async def test_a_worker_that_was_killed_hides_none_that_has_stopped(pool: asyncp
     await tracker.workers.stop("stopped")
     trigger = await tracker.trigger_retraining(model_type="baseline")
     assert trigger.notice == f"queued, no worker seen since {now.isoformat()}"
+    assert (await tracker.dashboard.training()).notices == {trigger.run.id: trigger.notice}
 
 
 async def test_a_worker_that_starts_without_the_database_is_seen_later(

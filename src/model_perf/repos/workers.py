@@ -30,11 +30,11 @@ class WorkerRepo:
         args = check.as_text(worker, "worker", max_length=200), self._executor.moment(now)
         await self._executor.run(lambda connection: connection.execute(self._queries["stop"], *args))
 
-    async def list_sightings(self, model_types: Collection[str]) -> dict[str, tuple[datetime | None, bool]]:
-        """By model type: when a worker for it was seen last, and whether one has not said that it ends."""
+    async def list_sightings(self, model_types: Collection[str]) -> dict[str, tuple[datetime | None, datetime | None]]:
+        """By model type: when a worker for it was seen last, and when one that has not stopped."""
         wanted = [check.as_text(each, "model_types") for each in model_types]
         rows = await self._executor.fetch(self._queries["list_sightings"], wanted) if wanted else []
-        return {row["model_type"]: (row["seen_at"], row["is_working"]) for row in rows}
+        return {row["model_type"]: (row["seen_at"], row["working_at"]) for row in rows}
 
     async def list_workers(self, *, since: datetime) -> list[SeenWorker]:
         """The workers that were seen from *since* on, newest sight first."""

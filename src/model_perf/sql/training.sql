@@ -175,8 +175,7 @@ FROM (
 SELECT {usual_duration}
 
 -- name: fetch_outlook
--- $1 machine_id, $2 model_type: that, and when a worker that trains the model type was seen last, NULL where none was:
--- any, and one that has not said that it stops. One that was killed never says so, and hides none that did.
+-- $1 machine_id, $2 model_type: that, and when a worker that trains the model type was seen last, as in list_sightings
 SELECT {usual_duration}, w.seen_at, w.working_at
 FROM (
     SELECT max(k.seen_at) AS seen_at, max(k.seen_at) FILTER (WHERE k.stopped_at IS NULL) AS working_at

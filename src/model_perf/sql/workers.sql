@@ -12,8 +12,9 @@ SET model_types = excluded.model_types, started_at = excluded.started_at, seen_a
 UPDATE {schema}.model_workers w SET seen_at = $2, stopped_at = $2 WHERE w.worker = $1
 
 -- name: list_sightings
--- $1 model_types: when a worker for each was seen last, and whether one has not said that it ends
-SELECT t.model_type, max(w.seen_at) AS seen_at, coalesce(bool_or(w.stopped_at IS NULL), false) AS is_working
+-- $1 model_types: when a worker for each was seen last, NULL where none was: any, and one that has not said that it
+-- stops. One that was killed never says so, and hides none that did
+SELECT t.model_type, max(w.seen_at) AS seen_at, max(w.seen_at) FILTER (WHERE w.stopped_at IS NULL) AS working_at
 FROM unnest($1::text[]) AS t (model_type)
 LEFT JOIN {schema}.model_workers w ON t.model_type = ANY (w.model_types)
 GROUP BY t.model_type
