@@ -14,7 +14,13 @@ from tests.lives import POLICY, count_all, live, on_day
 from tests.repos.contents import nothing_written
 from tests.writers import noisy_evaluation, record
 
-from model_perf import InvalidInputError, ModelPerformanceTracker, NaiveTimestampError, StorageError
+from model_perf import (
+    InvalidInputError,
+    ModelPerformanceTracker,
+    NaiveTimestampError,
+    StorageError,
+    TrainingRun,
+)
 from model_perf._pruning import lasting
 from model_perf.drift import replay
 
@@ -34,6 +40,22 @@ GONE = {
     "model_training_history": 2,  # of days 10 and 20; that of day 30 is the newest that ended well
     "model_workers": 2,
 }
+
+
+async def run_and_complete(
+    tracker: ModelPerformanceTracker, model_type: str = "baseline", version: int = 2
+) -> TrainingRun:
+    await tracker.training.open_run(model_type=model_type, machine_id=REF.machine_id)
+    run = await tracker.training.claim("w", lease=timedelta(hours=1), model_type=model_type)
+    assert run is not None
+    return await tracker.training.complete(run.id, run.attempt, model_id=REF.model_id, model_version=version)
+
+
+async def run_and_fail(tracker: ModelPerformanceTracker) -> TrainingRun:
+    await tracker.training.open_run(model_type="baseline", machine_id=REF.machine_id)
+    run = await tracker.training.claim("w", lease=timedelta(hours=1))
+    assert run is not None
+    return await tracker.training.fail(run.id, run.attempt, error_message="no rows")
 
 
 @pytest.fixture
@@ -76,7 +98,8 @@ async def test_what_stays_is_what_somebody_waits_for(lived: ModelPerformanceTrac
     assert test.test_status == "running"
     assert (await lived.ab_test_results(test.id)).decision == "undecided"
     statuses = [(run.training_status, run.model_type) for run in (await lived.training.list_runs()).items]
-    assert [status for status, _ in statuses] == ["pending", "completed", "completed"]
+    # The failure of day 180 is told of by the next round.
+    assert [status for status, _ in statuses] == ["pending", "failed", "completed", "completed"]
     champion = await pool.fetchval(f"SELECT training_run_id FROM {lived.schema}.model_champions")
     assert (await lived.training.fetch_run(champion)).training_status == "completed"
     for segment in ("", "night"):
@@ -110,6 +133,111 @@ async def test_a_silence_that_was_resolved_by_hand_is_not_told_again(
     clock.now = on_day(60)
     assert (await timed.prune(on_day(50))).deleted["model_alerts"] == 0
     assert (await timed.run_checks()).stale == ()
+
+
+async def test_a_test_that_the_new_version_lost_goes_on_keeping_its_alert_open(
+    timed: ModelPerformanceTracker, clock: Clock
+) -> None:
+    """Without the test, the run behind it would answer the alert: both stay as long as the alert is open."""
+    alert = await timed.alerts.open_or_repeat(REF, alert_type="data_drift", severity="critical", message="m")
+    clock.now = on_day(1)
+    run = await run_and_complete(timed)
+    new = make_ref(version=2)
+    test = await timed.start_ab_test(name="new", model_a=REF, model_b=new, metric="rmse", training_run_id=run.id)
+    await timed.ab_tests.conclude(test.id, decision="superior_a", reason="it is worse")
+    clock.now = on_day(100)
+    await run_and_complete(timed, "other")
+    assert (await timed.prune(on_day(90))).n_deleted == 0
+    assert (await timed.run_checks()).retrained == ()
+    await timed.resolve_alert(alert.id, by="ana")
+    clock.now = on_day(101)
+    await run_and_complete(timed, version=3)
+    gone = (await timed.prune(on_day(90))).deleted
+    assert (gone["model_ab_tests"], gone["model_training_history"]) == (1, 1)
+
+
+async def test_a_run_that_may_answer_an_open_alert_stays(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """It does so once its version is promoted, however many were trained since."""
+    await timed.alerts.open_or_repeat(REF, alert_type="data_drift", severity="critical", message="m")
+    await timed.promote(REF, replaces=0)
+    clock.now = on_day(1)
+    await run_and_complete(timed, version=2)
+    clock.now = on_day(2)
+    await run_and_complete(timed, version=3)
+    clock.now = on_day(100)
+    assert (await timed.prune(on_day(90))).n_deleted == 0
+    await timed.promote(make_ref(version=2), replaces=1)
+    assert len((await timed.run_checks()).retrained or ()) == 1
+
+
+async def test_a_failure_that_nobody_was_told_of_stays(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """Until a round has told it; from then on the newest run stays, from which a cooldown counts."""
+    for day in (1, 2):
+        clock.now = on_day(day)
+        await run_and_fail(timed)
+    clock.now = on_day(100)
+    assert (await timed.prune(on_day(90))).n_deleted == 0
+    [alert] = (await timed.run_checks()).failures or ()
+    assert alert.occurrences == 2
+    assert (await timed.prune(on_day(90))).deleted["model_training_history"] == 1
+    [left] = (await timed.training.list_runs()).items
+    assert left.created_at == on_day(2)
+
+
+async def test_an_alert_whose_run_is_open_stays(
+    timed: ModelPerformanceTracker, clock: Clock, pool: asyncpg.Pool
+) -> None:
+    """Whether a test is started when the run has completed is written there."""
+    alert = await timed.alerts.open_or_repeat(REF, alert_type="data_drift", severity="critical", message="m")
+    await timed.training.open_run(model_type="baseline", machine_id=REF.machine_id)
+    await pool.execute(f"UPDATE {timed.schema}.model_training_history SET alert_id = $1", alert.id)
+    await timed.resolve_alert(alert.id, by="ana")
+    clock.now = on_day(100)
+    assert (await timed.prune(on_day(90))).n_deleted == 0
+    run = await timed.training.claim("w", lease=timedelta(hours=1))
+    assert run is not None
+    await timed.training.complete(run.id, run.attempt, model_version=2)
+    assert (await timed.prune(on_day(90))).deleted["model_alerts"] == 1
+
+
+async def test_a_dry_run_counts_the_runs_of_tests_that_go(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """A run is kept for the test that it started, and goes with it."""
+    clock.now = on_day(1)
+    run = await run_and_complete(timed)
+    new = make_ref(version=2)
+    test = await timed.start_ab_test(name="new", model_a=REF, model_b=new, metric="rmse", training_run_id=run.id)
+    await timed.ab_tests.conclude(test.id, decision="superior_b", reason="it is better")
+    clock.now = on_day(100)
+    await run_and_complete(timed, version=3)
+    planned = await timed.prune(on_day(90), dry_run=True)
+    assert planned.deleted["model_training_history"] == 1
+    assert (await timed.prune(on_day(90))).deleted == planned.deleted
+
+
+async def test_a_silence_is_told_when_it_would_have_been(
+    pool: asyncpg.Pool, tracker: ModelPerformanceTracker, clock: Clock
+) -> None:
+    """A model that was evaluated daily when it learned its baseline, and weekly since: its usual interval is a week."""
+    twin_schema = f"{tracker.schema}_twin"
+    pruned = ModelPerformanceTracker(pool, schema=tracker.schema, clock=clock)
+    whole = ModelPerformanceTracker(pool, schema=twin_schema, clock=clock)
+    try:
+        await whole.migrate()
+        for each in (pruned, whole):
+            for day in (*range(40), *range(40, 400, 7)):
+                clock.now = on_day(day + 1)
+                await record(each, noisy_evaluation(REF, day))
+        last = day
+        assert (await pruned.prune(on_day(last - 25))).deleted["model_performance_metrics"] > 0
+        told = []
+        for day in range(last + 2, last + 30):
+            clock.now = on_day(day)
+            left, right = [(await each.run_checks()).stale or () for each in (pruned, whole)]
+            assert [alert.id for alert in left] == [alert.id for alert in right], day - last
+            told += right
+        assert len(told) == 1
+    finally:
+        await pool.execute(f"DROP SCHEMA IF EXISTS {twin_schema} CASCADE")
 
 
 async def test_a_pending_notification_of_an_open_alert_stays(
@@ -161,10 +289,10 @@ async def test_verdicts_after_a_prune_are_those_of_a_twin_that_kept_all(
 @pytest.mark.parametrize("batch", [1, 7, 100_000])
 async def test_any_batch_leaves_a_state_that_replays(timed: ModelPerformanceTracker, clock: Clock, batch: int) -> None:
     """However small the transactions are, the stored state is what a replay of the rest gives."""
-    for day in range(80):
+    for day in range(100):
         await record(timed, noisy_evaluation(REF, day))
-    clock.now = on_day(80)
-    report = await timed.prune(on_day(75), batch=batch)
+    clock.now = on_day(100)
+    report = await timed.prune(on_day(95), batch=batch)
     assert report.deleted["model_performance_metrics"] > 30
     _, stored = await read_state(timed, REF)
     _, replayed = replay(await read_history(timed, REF), timed.policy)

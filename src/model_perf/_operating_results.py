@@ -25,7 +25,7 @@ class PruneReport:
         Rows by table; a table without any is listed with 0.
     n_kept_evaluations : int
         Evaluations older than *before* that stay: baselines, what charts are replayed from, what a running test
-        compares, the newest of each deployment.
+        compares, the newest 20 of each deployment.
     """
 
     before: datetime

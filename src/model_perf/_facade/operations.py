@@ -20,9 +20,10 @@ class OperationsCalls(Shared):
         """Delete what is older than *before* and no longer needed, in short transactions; safe to repeat.
 
         What stays, however old: the evaluations that baselines and charts are recomputed from (so that no later verdict
-        changes, by this tracker's policy), the newest of each deployment, what a running A/B test compares; open
-        alerts, open runs and running tests with all that belongs to them; the newest report on the data of each
-        deployment, the newest completed run of each machine and model type; models, references, states, champions.
+        changes, by this tracker's policy), the newest 20 of each deployment, what a running A/B test compares; open
+        alerts, open runs and running tests with all that belongs to them or may answer them; the newest report on the
+        data of each deployment, the newest run and the newest completed one of each machine and model type; models,
+        references, states, champions.
 
         Parameters
         ----------

@@ -19,6 +19,9 @@ from model_perf.sql._connection import Connection
 
 Key = tuple[UUID, int, UUID]
 
+NEWEST = 20
+"""Evaluations of a deployment that stay, however old: from so many `tell_stale` knows what silence is."""
+
 _NIL = UUID(int=0)
 
 
@@ -203,7 +206,7 @@ class OperationsRepo:
 
     async def fetch_old_evaluations(self, key: Key, before: datetime) -> OldEvaluations | None:
         """What a prune has to know of a deployment; None where it is gone, or has nothing so old."""
-        row = await self._executor.fetchrow(self._queries["fetch_cutoff"], *key, before)
+        row = await self._executor.fetchrow(self._queries["fetch_cutoff"], *key, before, NEWEST)
         if row is None or row["cutoff"] is None:
             return None
         rows = await self._executor.fetch(self._queries["list_old_evaluations"], *key, row["cutoff"])

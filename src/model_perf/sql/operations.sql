@@ -17,17 +17,23 @@ ORDER BY m.model_id, m.model_version, m.machine_id
 LIMIT $5
 
 -- name: fetch_cutoff
--- $1 model_id, $2 model_version, $3 machine_id, $4 before: the newest evaluation stays, and what a running A/B test
--- compares
+-- $1 model_id, $2 model_version, $3 machine_id, $4 before, $5 how many of the newest evaluations stay; what a running A/B
+-- test compares stays too
 SELECT m.training_data_end, s.state::text AS state, least($4::timestamptz, newest.date, tested.start) AS cutoff,
-    newest.n_old
+    old.n AS n_old
 FROM {schema}.models m
 LEFT JOIN {schema}.model_drift_state s
     ON s.model_id = $1 AND s.model_version = $2 AND s.machine_id = $3 AND s.detector = 'performance'
 CROSS JOIN LATERAL (
-    SELECT max(e.evaluation_date) AS date, count(*) FILTER (WHERE e.evaluation_date < $4) AS n_old
-    FROM {schema}.model_performance_metrics e
-    WHERE e.model_id = $1 AND e.model_version = $2 AND e.machine_id = $3
+    SELECT count(*) AS n FROM {schema}.model_performance_metrics e
+    WHERE e.model_id = $1 AND e.model_version = $2 AND e.machine_id = $3 AND e.evaluation_date < $4
+) old
+CROSS JOIN LATERAL (
+    SELECT min(k.evaluation_date) AS date FROM (
+        SELECT e.evaluation_date FROM {schema}.model_performance_metrics e
+        WHERE e.model_id = $1 AND e.model_version = $2 AND e.machine_id = $3
+        ORDER BY e.evaluation_date DESC LIMIT $5
+    ) k
 ) newest
 CROSS JOIN LATERAL (
     SELECT min(t.test_start) AS start FROM {schema}.model_ab_tests t
@@ -82,8 +88,44 @@ WHERE {is_old_report} AND d.model_id = n.model_id AND d.model_version = n.model_
     AND d.machine_id = n.machine_id AND d.segment = n.segment AND d.id = n.id
 RETURNING d.id
 
+-- name: is_old_run
+r.training_status IN ('completed', 'failed', 'cancelled') AND coalesce(r.training_end, r.created_at) < $1
+-- The next round tells of failures that no later run has made good; cooldowns count from the newest run.
+AND (r.training_status = 'cancelled' OR EXISTS (
+    SELECT FROM {schema}.model_training_history later
+    WHERE later.machine_id = r.machine_id AND later.model_type = r.model_type
+        AND (later.training_status = 'completed'
+            OR (later.training_status <> 'cancelled' AND r.failure_told_at IS NOT NULL))
+        AND (later.created_at, later.id) > (r.created_at, r.id)))
+AND NOT EXISTS (SELECT FROM {schema}.model_champions c WHERE c.training_run_id = r.id)
+AND NOT EXISTS (SELECT FROM {schema}.model_ab_tests t WHERE t.training_run_id = r.id AND NOT ({is_old_test}))
+AND NOT EXISTS (
+    SELECT FROM {schema}.model_alerts o
+    WHERE NOT o.is_resolved AND o.machine_id = r.machine_id AND o.model_type = r.model_type
+        AND o.alert_timestamp <= coalesce(r.training_end, r.created_at))
+
+-- name: list_old_runs
+-- $1 before, $2 id after which the list goes on, $3 limit: of each machine and model type the newest run and the newest
+-- completed one stay, what nobody was told of, and those that brought a version into service or into a test that stays, or
+-- may answer an open alert
+SELECT r.id FROM {schema}.model_training_history r
+WHERE {is_old_run} AND r.id > $2
+ORDER BY r.id
+LIMIT $3
+
+-- name: delete_runs
+-- $1 before, $2 ids (array of text)
+DELETE FROM {schema}.model_training_history r WHERE {is_old_run} AND r.id = ANY ($2::text[]::uuid[])
+RETURNING r.id
+
 -- name: is_old_test
 t.test_status IN ('completed', 'cancelled') AND coalesce(t.decided_at, t.test_end) < $1
+    -- Without the test that its version lost, a run would answer the open alert that asked for it.
+    AND NOT EXISTS (
+        SELECT FROM {schema}.model_alerts o
+        WHERE t.training_run_id IS NOT NULL AND NOT o.is_resolved
+            AND o.machine_id = t.machine_id AND o.model_type = t.model_type
+            AND o.alert_timestamp <= coalesce(t.decided_at, t.test_end))
 
 -- name: list_old_batches
 -- $1 before; $2, $3 test_id and batch_id after which the list goes on; $4 limit
@@ -135,6 +177,10 @@ RETURNING t.id
 a.is_resolved AND a.resolved_timestamp < $1
     -- A silence that somebody resolved by hand may last: without the row it would be told of again.
     AND (a.alert_type <> 'stale_model' OR a.resolution = 'recovered')
+    -- Whether a run starts a test is written on the alert that asked for it.
+    AND NOT EXISTS (
+        SELECT FROM {schema}.model_training_history r
+        WHERE r.alert_id = a.id AND r.training_status IN ('pending', 'running'))
 
 -- name: list_old_alerts
 -- $1 before, $2 id after which the list goes on, $3 limit; an open alert stays, however old
@@ -170,28 +216,6 @@ LIMIT $3
 -- $1 before, $2 ids (array of text)
 DELETE FROM {schema}.model_notifications n WHERE {is_old_notification} AND n.id = ANY ($2::text[]::uuid[])
 RETURNING n.id
-
--- name: is_old_run
-r.training_status IN ('completed', 'failed', 'cancelled') AND coalesce(r.training_end, r.created_at) < $1
-AND (r.training_status <> 'completed' OR EXISTS (
-    SELECT FROM {schema}.model_training_history later
-    WHERE later.machine_id = r.machine_id AND later.model_type = r.model_type
-        AND later.training_status = 'completed' AND (later.created_at, later.id) > (r.created_at, r.id)))
-AND NOT EXISTS (SELECT FROM {schema}.model_champions c WHERE c.training_run_id = r.id)
-AND NOT EXISTS (SELECT FROM {schema}.model_ab_tests t WHERE t.training_run_id = r.id)
-
--- name: list_old_runs
--- $1 before, $2 id after which the list goes on, $3 limit; the newest completed run of each machine and model type
--- stays, and those that brought a version into service or into a test that is there
-SELECT r.id FROM {schema}.model_training_history r
-WHERE {is_old_run} AND r.id > $2
-ORDER BY r.id
-LIMIT $3
-
--- name: delete_runs
--- $1 before, $2 ids (array of text)
-DELETE FROM {schema}.model_training_history r WHERE {is_old_run} AND r.id = ANY ($2::text[]::uuid[])
-RETURNING r.id
 
 -- name: is_old_worker
 -- One that was killed never said that it stops; one that works is seen every few seconds.
