@@ -15,7 +15,7 @@ import pytest
 from tests.factories import make_ref
 
 import model_perf
-from model_perf import ModelPerformanceTracker
+from model_perf import InvalidInputError, ModelPerformanceTracker
 from model_perf.cli import main
 
 NO_SERVER = "postgresql://postgres@127.0.0.1:1/x"
@@ -34,6 +34,12 @@ def run(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def run_into(stdout: int, *args: str) -> subprocess.CompletedProcess[str]:
+    """The same with an output of one's own."""
+    command = [sys.executable, "-m", "model_perf", *args]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+
+
 def test_the_version() -> None:
     """--version names the installed version and ends with 0."""
     done = run("--version")
@@ -47,7 +53,18 @@ def test_the_console_script_is_the_same_command() -> None:
     assert done.stdout == f"model-perf {model_perf.__version__}\n"
 
 
-@pytest.mark.parametrize("args", [(), ("nonsense",), ("migrate", "--since", "x"), ("status", "--nonsense")])
+WRONG = [
+    (),
+    ("nonsense",),
+    ("migrate", "--since", "x"),
+    ("migrate", "--writer", "app"),  # without --sql nothing would be granted
+    ("migrate", "--since", "4"),
+    ("status", "--nonsense"),
+    *(("prune", "--keep-days", days) for days in ("-1", "nan", "inf", "800000", "999999999", "x")),
+]
+
+
+@pytest.mark.parametrize("args", WRONG, ids=" ".join)
 def test_wrong_usage_is_2(args: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """Usage goes to stderr, nothing to stdout."""
     with pytest.raises(SystemExit) as ended:
@@ -151,6 +168,10 @@ FAILURES = [
     ("status", "--dsn", "postgresql://127.0.0.1:port/x"),
     ("migrate", "--sql", "--schema", 'a"b'),
     ("migrate", "--dsn", NO_SERVER, "--schema", "pg_own"),
+    ("status", "--dsn", "postgresql://127.0.0.1:99999999/x"),
+    ("migrate", "--sql", "--since", "-1"),
+    ("migrate", "--sql", "--since", "99"),
+    ("migrate", "--sql", "--writer", ""),
 ]
 
 
@@ -161,6 +182,68 @@ def test_what_cannot_be_done_is_told_in_one_line(args: tuple[str, ...], capsys: 
     shown = capsys.readouterr()
     assert (shown.out, shown.err.startswith("model-perf: ")) == ("", True)
     assert "Traceback" not in shown.err
+
+
+UNREADABLE = ["s3cret/x", "s3#cret", "s3[cret", "s3?cret", "s3c@ret/", "[s3cret]@", "s3cret@[s3cret]x"]
+
+
+@pytest.mark.parametrize("password", UNREADABLE)
+def test_no_part_of_a_password_is_shown(password: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a DSN that cannot be read since the password is not quoted, and of one that can."""
+    assert main(["status", "--dsn", f"postgresql://user:{password}@127.0.0.1:1/x"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("model-perf: ")
+    assert not any(part in shown for part in ("s3", "cret", "c@"))
+
+
+async def test_a_pool_without_room_is_refused(database: str) -> None:
+    """By the argument's name."""
+    for size in (0, 1.5, True):
+        with pytest.raises(InvalidInputError) as refused:
+            await ModelPerformanceTracker.connect(database, max_size=size)  # type: ignore[arg-type]
+        assert refused.value.argument == "max_size"
+    with pytest.raises(InvalidInputError) as refused:
+        await ModelPerformanceTracker.connect(database, min_size=3, max_size=2)
+    assert refused.value.argument == "min_size"
+
+
+COMMANDS = [("doctor",), ("status",), ("run-checks",), ("prune", "--keep-days", "30"), ("doctor", "--json")]
+
+
+@pytest.mark.parametrize("args", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("target", ["closed", "/dev/full"])
+async def test_output_that_cannot_be_written_is_no_crash(
+    database: str, tracker: ModelPerformanceTracker, args: tuple[str, ...], target: str
+) -> None:
+    """As by `| head`, which is nothing to tell of; a full disk is told in one line."""
+    if target == "closed":
+        reading, writing = os.pipe()
+        os.close(reading)
+    else:
+        writing = os.open(target, os.O_WRONLY)
+    done = run_into(writing, *args, "--dsn", database, "--schema", tracker.schema)
+    os.close(writing)
+    if target == "closed":
+        assert (done.returncode, done.stderr) == (141, "")
+    else:
+        assert (done.returncode, done.stderr.startswith("model-perf: ")) == (1, True)
+        assert done.stderr.count("\n") == 1
+
+
+async def test_a_name_that_the_terminal_cannot_show_is_shown_all_the_same(
+    database: str, pool: asyncpg.Pool, schema: str
+) -> None:
+    """Escaped; but a script is right or is not printed."""
+    given, ascii_only = ("--schema", f"{schema} Zürich"), {"PYTHONIOENCODING": "ascii"}
+    try:
+        for command in ("migrate", "status", "doctor"):
+            done = run(command, *given, "--dsn", database, **ascii_only)
+            assert "Traceback" not in done.stderr
+            assert "Z\\xfcrich" in done.stdout, command
+        script = run("migrate", "--sql", *given, **ascii_only)
+        assert (script.returncode, script.stdout, script.stderr.count("\n")) == (1, "", 1)
+    finally:
+        await pool.execute(f'DROP SCHEMA IF EXISTS "{schema} Zürich" CASCADE')
 
 
 @pytest.mark.parametrize("args", [("migrate",), ("status",)])

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import asyncpg
 
+from model_perf import _validation as check
 from model_perf.errors import InvalidInputError, StorageError
 from model_perf.sql._connection import Pool
 
@@ -43,12 +44,19 @@ class Opening(Generic[T]):
 
 async def open_pool(dsn: str | None, min_size: int, max_size: int) -> Pool:
     """A pool of our own; what is wrong with the DSN or the server is said at once."""
+    check.as_int(max_size, "max_size", low=1)
+    check.as_int(min_size, "min_size", high=max_size)
     try:
         pool: Pool = await asyncpg.create_pool(dsn, min_size=min_size, max_size=max_size)
-    except ValueError as error:
-        raise InvalidInputError("dsn", f"{error}; give a connection URI, and sizes of the pool above 0") from error
+    except (ValueError, OverflowError) as error:
+        # Most quote what they could not read, which may be a part of the password.
+        is_harmless = isinstance(error, asyncpg.InterfaceError) and "@" not in str(error)
+        told = str(error) if is_harmless else "it cannot be read"
+        mend = "give a URI, as postgresql://user:password@host:5432/database, with %.. for what is no letter or digit"
+        raise InvalidInputError("dsn", f"{told}; {mend}") from None
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise StorageError(f"no connection to PostgreSQL: {error}", retry_safe=True) from error
+        told = str(error) or type(error).__name__
+        raise StorageError(f"no connection to PostgreSQL: {told}", retry_safe=True) from error
     return pool
 
 

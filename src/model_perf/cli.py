@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import json
 import os
 import sys
@@ -39,13 +40,29 @@ _DSN_HELP = "connection URI (default: the environment's MODEL_PERF_DSN, else lib
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 = done, 1 = not possible, and why is on stderr, 2 = wrong usage."""
     args = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper) and not getattr(args, "sql", False):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal has no letters for is still shown
     try:
-        return int(args.run(args))
-    except (ModelPerfError, ImportError) as error:
+        code = int(args.run(args))
+        print(end="", flush=True)
+    except BrokenPipeError:  # as by `| head`, which has read enough
+        _give_up_output()
+        return 141
+    except (ModelPerfError, ImportError, OSError, UnicodeEncodeError) as error:
         print(f"model-perf: {error}", file=sys.stderr)
+        _give_up_output()
         return 1
     except KeyboardInterrupt:
         return 130
+    return code
+
+
+def _give_up_output() -> None:
+    """What could not be written would be tried again when the interpreter ends, and be told there as a crash."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,7 +90,7 @@ def _add_migrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("--since", type=int, default=0, metavar="N", help="with --sql: only migrations after N")
     for role, what in ROLES.items():
         command.add_argument(f"--{role}", metavar="ROLE", help=f"with --sql: existing role that {what}")
-    command.set_defaults(run=_migrate)
+    command.set_defaults(run=_migrate, fail=command.error)
 
 
 def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -103,11 +120,15 @@ def _add_prune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _days(text: str) -> timedelta:
-    """argparse tells the user of a ValueError, and of no other."""
+    """So many that the calendar goes so far back."""
     try:
-        return timedelta(days=float(text))
-    except OverflowError as error:
-        raise ValueError(text) from error
+        days = float(text)
+        if days >= 0.0:
+            datetime.now(UTC) - timedelta(days=days + 1.0)
+            return timedelta(days=days)
+    except (OverflowError, ValueError):
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of days that the calendar has")
 
 
 def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -198,10 +219,12 @@ def _add_options(command: argparse.ArgumentParser) -> None:
 
 
 def _migrate(args: argparse.Namespace) -> int:
+    roles = {role: getattr(args, role) for role in ROLES}
     if args.sql:
-        roles = {role: getattr(args, role) for role in ROLES}
         print(migration_sql(args.schema, since=args.since, **roles), end="")
         return 0
+    if args.since or any(roles.values()):
+        args.fail("--since and roles go with --sql: without it nothing is granted")
     applied = asyncio.run(_with_tracker(args, ModelPerformanceTracker.migrate))
     print(f"schema {args.schema}: applied {_listed(applied)}" if applied else f"schema {args.schema}: up to date")
     return 0

@@ -233,7 +233,8 @@ class Executor:
                 retry_safe=True,
             ) from error
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            raise StorageError(f"no connection to PostgreSQL: {error}", retry_safe=True) from error
+            told = str(error) or type(error).__name__
+            raise StorageError(f"no connection to PostgreSQL: {told}", retry_safe=True) from error
         try:
             yield connection
         except BaseException as error:

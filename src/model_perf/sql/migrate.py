@@ -13,6 +13,7 @@ from hashlib import sha256
 import asyncpg
 from attrs import frozen
 
+from model_perf._validation import as_int, as_optional_text
 from model_perf.errors import SchemaError
 from model_perf.sql import Migration, load_migrations, quote_schema
 from model_perf.sql._connection import Connection, Row
@@ -144,6 +145,9 @@ def sql(
         reader sees the boards, the pruner deletes: ``prune``, ``forget_machine``, ``forget_model``.
     """
     quoted = quote_schema(schema)
+    as_int(since, "since", high=load_migrations()[-1].version)
+    for argument, role in {"owner": owner, "writer": writer, "reader": reader, "pruner": pruner}.items():
+        as_optional_text(role, argument, max_length=63)
     parts = ["BEGIN;"]
     if owner:
         parts.append(f"SET LOCAL ROLE {_quote_role(owner)};")
