@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from tests.test_cli import run
 from tests.test_roles import KINDS, Roles, names, roles  # noqa: F401 - fixtures
 from tests.writers import record
 
-from model_perf import Diagnosis, Finding, ModelPerformanceTracker, StorageError
+from model_perf import Diagnosis, Finding, ModelPerformanceTracker, StorageError, _diagnosis
 from model_perf._diagnosis import CHECKS
 
 REF = make_ref()
@@ -118,6 +119,18 @@ async def silent_deployment(tracker: ModelPerformanceTracker, pool: asyncpg.Pool
     await tracker.metrics.register_model(make_ref("silent"), now() - timedelta(days=3))
 
 
+GONE = {
+    "trigger model_alerts_log": "DROP TRIGGER model_alerts_log ON {schema}.model_alerts",
+    "index model_training_history_one_open": "DROP INDEX {schema}.model_training_history_one_open",
+    "view v_active_ab_tests": "DROP VIEW {schema}.v_active_ab_tests",
+    "table model_notification_channels": "DROP TABLE {schema}.model_notification_channels",
+}
+
+
+def gone(what: str) -> Fault:
+    return lambda tracker, pool: sql(tracker, pool, GONE[what])
+
+
 FAULTS: dict[str, tuple[Fault, str, str, str]] = {
     "no worker": (lambda t, p: open_run(t, 120), "training", "problem", "no worker was ever seen"),
     "no worker yet": (lambda t, p: open_run(t, 20), "training", "warning", "no worker was ever seen"),
@@ -134,6 +147,7 @@ FAULTS: dict[str, tuple[Fault, str, str, str]] = {
         "problem",
         "trigger model_alerts_log",
     ),
+    **{f"no {what}": (gone(what), "objects", "problem", f"not there: {what}") for what in GONE},
     "newer": (
         lambda t, p: sql(t, p, "INSERT INTO {schema}.schema_migrations VALUES (9000, 'x', 'x', false)"),
         "schema",
@@ -232,6 +246,35 @@ async def test_no_server_is_a_problem() -> None:
     diagnosis = await tracker.diagnose()
     assert diagnosis.status == worst(diagnosis, "server") == "problem"
     assert {worst(diagnosis, name) for name in CHECKS if name != "server"} == {"unknown"}
+
+
+async def test_a_locked_table_does_not_hold_up_the_rest(
+    healthy: ModelPerformanceTracker, pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has to do with is unknown, with the question that finds who holds it; the connection goes on."""
+    monkeypatch.setattr(_diagnosis, "PATIENCE_S", 0.5)
+    before = {name: worst(await healthy.diagnose(), name) for name in CHECKS}
+    async with pool.acquire() as holder, holder.transaction():
+        await holder.execute(f"LOCK TABLE {healthy.schema}.model_notifications IN ACCESS EXCLUSIVE MODE")
+        diagnosis = await asyncio.wait_for(healthy.diagnose(), 20)
+    [finding] = found(diagnosis, "outbox")
+    assert (finding.status, finding.message) == ("unknown", "no answer within 0.5 s")
+    assert "pg_blocking_pids" in str(finding.mend)
+    # The size of a table waits for its lock too.
+    assert {name: worst(diagnosis, name) for name in CHECKS} == before | {"outbox": "unknown", "tables": "unknown"}
+    assert {name: worst(await healthy.diagnose(), name) for name in CHECKS} == before
+
+
+async def test_read_only_transactions_are_a_problem(healthy: ModelPerformanceTracker, database: str) -> None:
+    """As a managed server sets it when its disk is full: the rights are there, and nothing can be written."""
+    settings = {"default_transaction_read_only": "on"}
+    async with asyncpg.create_pool(database, min_size=1, max_size=1, server_settings=settings) as pool:
+        tracker = ModelPerformanceTracker(pool, schema=healthy.schema)
+        with pytest.raises(StorageError, match="read-only"):
+            await record(tracker, make_evaluation())
+        diagnosis = await tracker.diagnose()
+    assert worst(diagnosis, "server") == "problem"
+    assert any("read-only" in finding.message for finding in found(diagnosis, "server"))
 
 
 async def test_a_pooler_between_is_seen(healthy: ModelPerformanceTracker, database: str) -> None:

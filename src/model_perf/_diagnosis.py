@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +14,7 @@ from model_perf._operating_results import Finding, FindingStatus
 from model_perf.errors import ModelPerfError, SchemaError
 from model_perf.repos._executor import Executor
 from model_perf.repos.operations import OperationsRepo
+from model_perf.sql import load_migrations
 from model_perf.sql.migrate import read_status
 
 TESTED_SERVERS = (14, 18)
@@ -26,8 +29,15 @@ WORKER_SEEN_S = 120.0
 LATE_WARNING, LATE_PROBLEM = timedelta(minutes=10), timedelta(hours=1)
 """How long a run or a notification may be due before it is told."""
 
+PATIENCE_S = 15.0
+"""How long one check may take: a table that somebody has locked must not keep the others from being looked at."""
+
 MUCH_DEAD, MANY_ROWS = 0.2, 10_000
 """Share of dead rows from which vacuum seems not to keep up; fewer rows than that are not worth a word."""
+
+_CREATED = re.compile(
+    r"^CREATE (?:OR REPLACE |UNIQUE )?(TABLE|VIEW|INDEX|TRIGGER) (?:\{schema\}\.)?(\w+)", re.MULTILINE
+)
 
 _SCRIPT = "`model-perf migrate --sql --owner ROLE --writer ROLE --reader ROLE --pruner ROLE` prints the rights"
 
@@ -49,16 +59,29 @@ async def diagnose(executor: Executor) -> list[Finding]:
     patient, findings = Patient(executor, executor.moment()), list[Finding]()
     for name, look in CHECKS.items():
         try:
-            findings += [Finding(check=name, **each) for each in await look(patient)]
-        except ModelPerfError as error:
+            async with asyncio.timeout(PATIENCE_S):
+                findings += [Finding(check=name, **each) for each in await look(patient)]
+        except (ModelPerfError, TimeoutError) as error:
             if name == "server":  # nothing else would get an answer, each after a wait of its own
                 return [_no_answer(error), *(_not_asked(other) for other in CHECKS if other != name)]
-            findings.append(Finding(check=name, status="unknown", message=f"could not be looked at: {error}"))
+            findings.append(_unknown(name, error))
     return findings
 
 
-def _no_answer(error: ModelPerfError) -> Finding:
-    return Finding(check="server", status="problem", message=f"no answer: {error}", mend="look at server and network")
+def _no_answer(error: Exception) -> Finding:
+    told = f"no answer: {error}" if str(error) else f"no answer within {PATIENCE_S:g} s"
+    return Finding(check="server", status="problem", message=told, mend="look at server and network")
+
+
+def _unknown(name: str, error: Exception) -> Finding:
+    if isinstance(error, ModelPerfError):
+        return Finding(check=name, status="unknown", message=f"could not be looked at: {error}")
+    return Finding(
+        check=name,
+        status="unknown",
+        message=f"no answer within {PATIENCE_S:g} s",
+        mend="SELECT pid, pg_blocking_pids(pid), query FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
+    )
 
 
 def _not_asked(name: str) -> Finding:
@@ -108,6 +131,9 @@ def _clock(server: Said) -> list[Said]:
 def _durability(server: Said) -> list[Said]:
     if server["is_standby"]:
         return _say("problem", "the server is a standby, which takes no writes", "connect to the primary")
+    if server["is_read_only"]:
+        mend = "look who has set default_transaction_read_only, of role, database or server; a full disk may be why"
+        return _say("problem", "transactions are read-only: nothing can be written", mend)
     off = [name for name in ("fsync", "synchronous_commit") if server[name] == "off"]
     if off:
         told = f"{' and '.join(off)} is off: a crash may lose what was acknowledged"
@@ -269,12 +295,22 @@ async def _tables(patient: Patient) -> list[Said]:
 
 
 async def _objects(patient: Patient) -> list[Said]:
-    broken = await patient.repo.ask("list_broken")
+    objects = {(each["kind"], each["name"]): each["is_broken"] for each in await patient.repo.ask("list_objects")}
+    missing = [f"{kind} {name}" for kind, name in _made() if (kind, name) not in objects]
+    broken = [f"{kind} {name}" for (kind, name), is_broken in objects.items() if is_broken]
+    said = []
+    if missing:
+        mend = "`model-perf migrate --sql` prints how each was made"
+        said += _say("problem", f"not there: {', '.join(missing)}", mend)
     if broken:
-        names = ", ".join(f"{each['kind']} {each['name']}" for each in broken)
         mend = "ALTER TABLE ... ENABLE TRIGGER, REINDEX INDEX"
-        return _say("problem", f"switched off or never finished: {names}", mend)
-    return _say("ok", "every trigger is on and every index is whole")
+        said += _say("problem", f"switched off or never finished: {', '.join(broken)}", mend)
+    return said or _say("ok", "every table, view, trigger and index is there, on and whole")
+
+
+def _made() -> list[tuple[str, str]]:
+    """Kind and name of what the migrations have made; none of them takes anything away."""
+    return [(kind.lower(), name) for each in load_migrations() for kind, name in _CREATED.findall(each.text)]
 
 
 def _length(span: timedelta) -> str:

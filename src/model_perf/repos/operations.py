@@ -147,7 +147,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "count_deployments": ("n", "n_silent", "oldest_at", "newest_at"),
     "list_tables": ("name", "n_bytes", "n_rows", "n_live", "n_dead", "vacuumed_at", "analyzed_at"),
     "list_rights": ("name", "may_select", "may_insert", "may_update", "may_delete", "is_owner"),
-    "list_broken": ("kind", "name"),
+    "list_objects": ("kind", "name", "is_broken"),
 }
 """The questions of `OperationsRepo.ask`, and the columns of their answers."""
 
@@ -159,6 +159,7 @@ _SERVER: Mapping[str, str] = {
     "backend_pid": "pg_backend_pid()",
     "role": "current_user::text",
     "is_standby": "pg_is_in_recovery()",
+    "is_read_only": "current_setting('transaction_read_only')::boolean",
     "synchronous_commit": "current_setting('synchronous_commit')",
     "fsync": "current_setting('fsync')",
     "max_connections": "current_setting('max_connections')::int",

@@ -301,13 +301,14 @@ FROM pg_catalog.pg_class c
 WHERE c.relkind = 'r' AND c.relnamespace = {own_schema}
 ORDER BY c.relname
 
--- name: list_broken
--- no parameters: triggers that somebody has switched off, and indexes that were never finished
-SELECT 'trigger'::text AS kind, g.tgname::text AS name
+-- name: list_objects
+-- no parameters: what the schema holds, and whether somebody has switched it off or never finished it
+SELECT 'trigger'::text AS kind, g.tgname::text AS name, g.tgenabled IN ('D', 'R') AS is_broken
 FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid
-WHERE NOT g.tgisinternal AND g.tgenabled = 'D' AND c.relnamespace = {own_schema}
+WHERE NOT g.tgisinternal AND c.relnamespace = {own_schema}
 UNION ALL
-SELECT 'index', c.relname::text
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-WHERE NOT i.indisvalid AND c.relnamespace = {own_schema}
+SELECT CASE c.relkind WHEN 'i' THEN 'index' WHEN 'v' THEN 'view' ELSE 'table' END, c.relname::text,
+    NOT coalesce(i.indisvalid, true)
+FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
+WHERE c.relkind IN ('i', 'v', 'r', 'p') AND c.relnamespace = {own_schema}
 ORDER BY kind, name
