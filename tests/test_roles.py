@@ -197,6 +197,56 @@ async def test_nobody_forges_the_log(roles: Roles, pool: asyncpg.Pool, kind: str
     assert await pool.fetchval(query) == before
 
 
+@pytest.mark.parametrize("how", FORGERIES)
+async def test_generous_default_privileges_do_not_open_the_log(
+    pool: asyncpg.Pool, database: str, schema: str, names: dict[str, str], how: str
+) -> None:
+    """A host whose owner gives all new tables and functions to everybody: the script takes back what is too much."""
+    everybody = f"PUBLIC, {names['writer']}"
+    for what in ("TABLES", "FUNCTIONS", "SEQUENCES"):
+        await pool.execute(f"ALTER DEFAULT PRIVILEGES FOR ROLE {names['owner']} GRANT ALL ON {what} TO {everybody}")
+    try:
+        await pool.execute(sql(schema, since=0, **names))
+        async with asyncpg.create_pool(database, user=names["writer"], password="secret", min_size=1) as own:
+            tracker = ModelPerformanceTracker(own, schema=schema)
+            await tracker.alerts.open_or_repeat(REF, alert_type="own", severity="info", message="look")
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await own.execute(FORGERIES[how].format(schema=schema))
+        assert await pool.fetchval(f"SELECT count(*) FROM {schema}.model_alert_events") == 1
+    finally:
+        await pool.execute(f"DROP OWNED BY {names['owner']} CASCADE")
+        database_name = await pool.fetchval("SELECT current_database()")
+        await pool.execute(f'GRANT CREATE ON DATABASE "{database_name}" TO {names["owner"]}')
+
+
+async def test_an_owner_that_writes_too_goes_on_writing_alerts(
+    pool: asyncpg.Pool, database: str, schema: str, names: dict[str, str]
+) -> None:
+    """One role for all: what no other writer may, its own trigger must."""
+    one = names["owner"]
+    await pool.execute(sql(schema, since=0, owner=one, writer=one, reader=one, pruner=one))
+    async with asyncpg.create_pool(database, user=one, password="secret", min_size=1, max_size=4) as own:
+        await make_every_call(ModelPerformanceTracker(own, schema=schema, clock=lambda: NOW))
+        assert await ModelPerformanceTracker(own, schema=schema).migrate() == ()
+
+
+async def test_a_role_may_write_and_prune(
+    pool: asyncpg.Pool, database: str, schema: str, names: dict[str, str]
+) -> None:
+    """One role named twice has both rights, and still neither the ledger nor the log to write."""
+    one = names["writer"]
+    await pool.execute(sql(schema, since=0, owner=names["owner"], writer=one, pruner=one))
+    async with asyncpg.create_pool(database, user=one, password="secret", min_size=1, max_size=4) as own:
+        tracker = ModelPerformanceTracker(own, schema=schema, clock=lambda: NOW)
+        await make_every_call(tracker)
+        assert (await tracker.prune(NOW)).n_deleted > 0
+        for how in ("insert", "update", "truncate", "borrow the trigger"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await own.execute(FORGERIES[how].format(schema=schema))
+    rights = {row["name"]: row["rights"] for row in await pool.fetch(RIGHTS, schema, one)}
+    assert (rights["schema_migrations"], rights["model_alert_events"]) == ("SELECT", "DELETE SELECT")
+
+
 async def test_temporary_tables_of_our_names_change_nothing(roles: Roles, pool: asyncpg.Pool) -> None:
     """The trigger writes to its own schema's tables, whatever lies before them in the caller's search path."""
     names = ("model_alert_events", "model_notifications", "model_alerts", "models")
@@ -240,4 +290,5 @@ def until(version: int, script: str) -> str:
         if migration.version > version:
             script = script.replace(migration.render(quoted).strip(), "")
             script = "\n\n".join(part for part in script.split("\n\n") if f"VALUES ({migration.version}," not in part)
-    return "\n".join(line for line in script.splitlines() if not line.startswith("REVOKE INSERT, UPDATE"))
+    later = ("REVOKE", "GRANT ALL", "GRANT EXECUTE")
+    return "\n".join(line for line in script.splitlines() if not line.startswith(later))

@@ -17,10 +17,12 @@ from tests.test_cli import run
 from tests.test_roles import KINDS, Roles, names, roles  # noqa: F401 - fixtures
 from tests.writers import record
 
-from model_perf import Diagnosis, Finding, ModelPerformanceTracker, StorageError, _diagnosis
+from model_perf import Diagnosis, Finding, ModelPerformanceTracker, StorageError, _diagnosis, migration_sql
 from model_perf._diagnosis import CHECKS
+from model_perf.sql import load_migrations
 
 REF = make_ref()
+NEWEST = load_migrations()[-1].version
 
 
 def now() -> datetime:
@@ -295,6 +297,22 @@ async def test_each_role_is_told_what_it_may(roles: Roles) -> None:  # noqa: F81
     assert [finding.status for finding in said["reader"]] == ["warning", "ok"]
     assert "may prune" in said["pruner"][0].message
     assert [finding.status for finding in said["owner"]] == ["ok", "warning"]
+
+
+@pytest.mark.parametrize(
+    "right", ["TRIGGER ON {schema}.model_notifications", "EXECUTE ON FUNCTION {schema}.model_alerts_log()"]
+)
+async def test_a_writer_that_could_forge_the_log_is_told(
+    roles: Roles,  # noqa: F811
+    pool: asyncpg.Pool,
+    right: str,
+) -> None:
+    """By a trigger of its own, or with that of the log: until the script has taken the right away."""
+    await pool.execute(f"GRANT {right.format(schema=roles.schema)} TO {roles.names['writer']}")
+    [_, log] = found(await roles["writer"].diagnose(), "rights")
+    assert (log.status, "could forge" in log.message) == ("warning", True)
+    await pool.execute(migration_sql(roles.schema, since=NEWEST, **roles.names))
+    assert worst(await roles["writer"].diagnose(), "rights") == "ok"
 
 
 async def test_half_a_writer_is_a_problem(roles: Roles, pool: asyncpg.Pool) -> None:  # noqa: F811

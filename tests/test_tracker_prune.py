@@ -15,6 +15,7 @@ from tests.repos.contents import nothing_written
 from tests.writers import noisy_evaluation, record
 
 from model_perf import (
+    Alert,
     InvalidInputError,
     ModelPerformanceTracker,
     NaiveTimestampError,
@@ -229,7 +230,7 @@ async def test_a_silence_is_told_when_it_would_have_been(
                 await record(each, noisy_evaluation(REF, day))
         last = day
         assert (await pruned.prune(on_day(last - 25))).deleted["model_performance_metrics"] > 0
-        told = []
+        told = list[Alert]()
         for day in range(last + 2, last + 30):
             clock.now = on_day(day)
             left, right = [(await each.run_checks()).stale or () for each in (pruned, whole)]

@@ -183,7 +183,8 @@ async def _rights(patient: Patient) -> list[Said]:
     unread = [name for name, row in tables.items() if not row["may_select"]]
     unwritten = [name for name, row in ours.items() if not (row["may_insert"] and row["may_update"])]
     prunes = all(row["may_delete"] for row in ours.values())
-    return [*_access(unread, unwritten, len(ours), prunes), *_log(tables.get("model_alert_events"))]
+    forges = [name for name, row in tables.items() if row["may_forge"]]
+    return [*_access(unread, unwritten, len(ours), prunes), *_log(tables.get("model_alert_events"), forges)]
 
 
 def _access(unread: Sequence[str], unwritten: Sequence[str], n: int, prunes: bool) -> list[Said]:
@@ -197,7 +198,7 @@ def _access(unread: Sequence[str], unwritten: Sequence[str], n: int, prunes: boo
     return _say("ok", f"this role reads and writes all tables; {deletes}")
 
 
-def _log(log: Said | None) -> list[Said]:
+def _log(log: Said | None, forges: Sequence[str]) -> list[Said]:
     if log is None:
         return _say("unknown", "there is no log of alerts", "`model-perf migrate` makes it")
     if log["is_owner"]:
@@ -212,6 +213,9 @@ def _log(log: Said | None) -> list[Said]:
             "this role may write the log of alerts, which a trigger writes",
             "REVOKE INSERT, UPDATE on model_alert_events from it",
         )
+    if forges:
+        told = f"this role could forge the log of alerts, by triggers of its own or the log's ({', '.join(forges)})"
+        return _say("warning", told, f"{_SCRIPT}, and takes these away")
     return _say("ok", "nobody but the trigger writes the log of alerts for this role")
 
 

@@ -146,7 +146,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "count_tests": ("n_running", "oldest_end"),
     "count_deployments": ("n", "n_silent", "oldest_at", "newest_at"),
     "list_tables": ("name", "n_bytes", "n_rows", "n_live", "n_dead", "vacuumed_at", "analyzed_at"),
-    "list_rights": ("name", "may_select", "may_insert", "may_update", "may_delete", "is_owner"),
+    "list_rights": ("name", "may_select", "may_insert", "may_update", "may_delete", "is_owner", "may_forge"),
     "list_objects": ("kind", "name", "is_broken"),
 }
 """The questions of `OperationsRepo.ask`, and the columns of their answers."""

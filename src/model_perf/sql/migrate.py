@@ -164,6 +164,7 @@ def sql(
     of_owner = f" FOR ROLE {_quote_role(owner)}" if owner else ""
     roles = {"writer": writer, "reader": reader, "pruner": pruner}
     parts += [grants for role, name in roles.items() if name for grants in _grants(quoted, of_owner, role, name)]
+    parts += [_keep_owner(quoted)] if any(roles.values()) else []
     return "\n\n".join([*parts, "COMMIT;"]) + "\n"
 
 
@@ -286,24 +287,34 @@ def _ledger_row(migration: Migration, quoted: str) -> str:
 
 _RIGHTS = {"writer": "SELECT, INSERT, UPDATE", "reader": "SELECT", "pruner": "SELECT, DELETE"}
 
-# The log of alerts is written by a trigger, with the owner's rights, so that nobody can forge it.
-_READ_ONLY = {
-    "writer": {"schema_migrations": "INSERT, UPDATE", "model_alert_events": "INSERT, UPDATE"},
-    "pruner": {"schema_migrations": "DELETE"},
-}
+_TOO_MUCH = "TRUNCATE, REFERENCES, TRIGGER"
+"""What no role may on any table, whatever the host's default privileges have given it: a trigger of its own would run
+with the owner's rights where the log of alerts is written."""
 
 
 def _grants(quoted: str, of_owner: str, kind: str, name: str) -> list[str]:
+    """The rights of one role. The log of alerts is written by a trigger with the owner's rights, and by nobody else."""
     role, rights = _quote_role(name), _RIGHTS[kind]
+    ledger, log, others = f"{quoted}.schema_migrations", f"{quoted}.model_alert_events", f"{role}, PUBLIC"
     return [
         f"GRANT USAGE ON SCHEMA {quoted} TO {role};\n"
         f"GRANT {rights} ON ALL TABLES IN SCHEMA {quoted} TO {role};\n"
         f"ALTER DEFAULT PRIVILEGES{of_owner} IN SCHEMA {quoted} GRANT {rights} ON TABLES TO {role};",
-        *(
-            f"REVOKE {too_much} ON {quoted}.{table} FROM {role};"
-            for table, too_much in _READ_ONLY.get(kind, {}).items()
-        ),
+        f"REVOKE {_TOO_MUCH} ON ALL TABLES IN SCHEMA {quoted} FROM {others};\n"
+        f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA {quoted} FROM {others};\n"
+        f"REVOKE INSERT, UPDATE, DELETE ON {ledger} FROM {others};\n"
+        f"REVOKE INSERT, UPDATE{'' if kind == 'pruner' else ', DELETE'} ON {log} FROM {others};\n"
+        f"REVOKE ALL ON FUNCTION {quoted}.model_alerts_log() FROM {others};",
     ]
+
+
+def _keep_owner(quoted: str) -> str:
+    """An owner that is one of the other roles too would have lost what its own trigger needs."""
+    return (
+        f"GRANT ALL ON ALL TABLES IN SCHEMA {quoted} TO CURRENT_USER;\n"
+        f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {quoted} TO CURRENT_USER;\n"
+        f"GRANT EXECUTE ON FUNCTION {quoted}.model_alerts_log() TO CURRENT_USER;"
+    )
 
 
 def _quote_role(role: str) -> str:

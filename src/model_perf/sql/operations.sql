@@ -293,10 +293,14 @@ CROSS JOIN LATERAL (
 ) e
 
 -- name: list_rights
--- no parameters: what this role may do with each table, and whether it is as good as the owner
+-- no parameters: what this role may do with each table, and whether it is as good as the owner. may_forge: a trigger of its
+-- own on any table, or that of the log on a table of its own, would write what it likes with the owner's rights
 SELECT c.relname::text AS name, has_table_privilege(c.oid, 'SELECT') AS may_select,
     has_table_privilege(c.oid, 'INSERT') AS may_insert, has_table_privilege(c.oid, 'UPDATE') AS may_update,
-    has_table_privilege(c.oid, 'DELETE') AS may_delete, pg_has_role(c.relowner, 'USAGE') AS is_owner
+    has_table_privilege(c.oid, 'DELETE') AS may_delete, pg_has_role(c.relowner, 'USAGE') AS is_owner,
+    has_table_privilege(c.oid, 'TRIGGER') OR EXISTS (
+        SELECT FROM pg_catalog.pg_proc p WHERE p.pronamespace = {own_schema} AND p.proname = 'model_alerts_log'
+            AND has_function_privilege(p.oid, 'EXECUTE')) AS may_forge
 FROM pg_catalog.pg_class c
 WHERE c.relkind = 'r' AND c.relnamespace = {own_schema}
 ORDER BY c.relname
