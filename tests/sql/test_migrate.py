@@ -10,9 +10,11 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from tests.test_roles import until
 
 from model_perf.errors import SchemaError
 from model_perf.sql import load_migrations
+from model_perf.sql import migrate as migrating
 from model_perf.sql.migrate import check, migrate, read_status, sql
 
 VERSIONS = tuple(migration.version for migration in load_migrations())
@@ -175,6 +177,21 @@ async def test_upgrade_from_each_version_equals_a_fresh_install(connection: asyn
         await connection.execute(script)
         assert await migrate(connection, schema) == tuple(migration.version for migration in later)
         assert [tuple(map(str, row)) for row in await connection.fetch(CATALOGUE, schema)] == fresh
+
+
+async def test_a_script_does_not_queue_the_host_behind_a_locked_table(
+    pool: asyncpg.Pool, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody reads alerts in a long transaction: the upgrade gives up instead of waiting, and changes nothing."""
+    monkeypatch.setattr(migrating, "LOCK_TIMEOUT_S", 0.2)
+    await pool.execute(until(4, sql(schema)))
+    async with pool.acquire() as reader, reader.transaction():
+        await reader.fetch(f"SELECT FROM {schema}.model_alerts")
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await asyncio.wait_for(pool.execute(sql(schema, since=4)), 20)
+    async with pool.acquire() as connection:
+        assert (await read_status(connection, schema)).applied == (1, 2, 3, 4)
+        await connection.execute(sql(schema, since=4))
 
 
 async def test_a_newer_breaking_version_is_refused(connection: asyncpg.Connection, schema: str) -> None:

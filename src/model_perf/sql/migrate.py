@@ -148,7 +148,7 @@ def sql(
     as_int(since, "since", high=load_migrations()[-1].version)
     for argument, role in {"owner": owner, "writer": writer, "reader": reader, "pruner": pruner}.items():
         as_optional_text(role, argument, max_length=63)
-    parts = ["BEGIN;"]
+    parts = ["BEGIN;", f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s';"]
     if owner:
         parts.append(f"SET LOCAL ROLE {_quote_role(owner)};")
     if since == 0:
