@@ -132,3 +132,23 @@ def test_late_labels_are_replayed_as_before() -> None:
     assert {e.id for e in again}.isdisjoint({e.id for e in gone})
     everything = [*evaluations, *again]
     assert final_state(without(everything, gone)) == final_state(everything)
+
+
+@pytest.mark.parametrize("n_old", range(10, 20))
+def test_a_later_restart_finds_what_it_needs(n_old: int) -> None:
+    """A replay knows of the last restart only: once there is a later one, it goes through the stretch before the first.
+
+    While the chart still learns an alarm comes, and is resolved by hand; the prune comes before it has learned enough.
+    """
+    policy = MonitoringPolicy(baseline_days=5.0, baseline_min=5)
+    values = 10.0 * np.exp(np.random.default_rng(4).normal(0.0, 0.05, 40))
+    values[8] *= 3.0
+    evaluations = make_evaluations(values)
+    first, second = (START + timedelta(days=days) for days in (10, 40))
+    history = evolve(old_part(evaluations, n_old), restarted_after=first)
+    gone = [e for bite in find_removable(history, policy, 1) for e in bite]
+    for restarted in (first, second):
+        whole, left = (
+            replay(each, policy, restarted_after=restarted)[1] for each in (evaluations, without(evaluations, gone))
+        )
+        assert lasting(left, policy) == lasting(whole, policy), restarted

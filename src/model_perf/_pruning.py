@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from model_perf.drift import PerformanceState
 from model_perf.drift._performance import replay_steps
 from model_perf.drift._recovery import NOTHING as NO_ALARM
-from model_perf.drift._state import EMPTY
+from model_perf.drift._state import EMPTY, restart_chart
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Evaluation
 
@@ -42,12 +42,17 @@ def find_removable(history: History, policy: MonitoringPolicy, batch: int) -> It
     forget where they came from: 0, 1, 2, 4, ... are tried until the states are the same. A chart that has risen for a
     long time has forgotten nothing of it, and nothing of it goes.
 
-    Each bite is checked by itself: a prune that ends between two of them has changed no later verdict either.
+    Each bite is checked by itself: a prune that ends between two of them has changed no later verdict either. A replay
+    knows of the last restart only, and there may be a later one: the charts, at zero from there, must then have learned
+    the same without the restart that is known now.
     """
     played = _play(history, policy, batch)
+    later = _play_without_restart(history, policy, played)
     begin = played.n_learning
     for end in sorted(end for end in played.states if end > begin):
         start = _find_start(history, policy, played, begin, end)
+        if start > begin and later is not None and not _is_same_later(later, policy, played, start, end):
+            continue
         bite = [history.evaluations[i] for i in played.order[begin:start] if history.is_old[i]]
         begin = start
         if bite:
@@ -71,6 +76,14 @@ class _Played:
     states: dict[int, PerformanceState]
     n_learning: int
     learned: PerformanceState
+
+
+@frozen(kw_only=True)
+class _Later:
+    """The history without the known restart, and the states that its replay comes to after so many evaluations."""
+
+    history: History
+    states: dict[int, PerformanceState]
 
 
 def _play(history: History, policy: MonitoringPolicy, batch: int) -> _Played:
@@ -122,6 +135,26 @@ def _is_same(history: History, policy: MonitoringPolicy, played: _Played, kept: 
         if is_open and verdict != played.verdicts[turns[i]]:
             return False
     return lasting(state, policy) == lasting(played.states[end], policy)
+
+
+def _play_without_restart(history: History, policy: MonitoringPolicy, played: _Played) -> _Later | None:
+    """The states that a replay comes to at the same turns once a later restart has taken the place of the known one."""
+    if history.restarted_after is None:
+        return None
+    history = evolve(history, restarted_after=None)
+    wanted = {played.n_learning, *played.states}
+    steps = enumerate(_steps(history, policy, range(len(history.evaluations)), EMPTY), 1)
+    states = {n: state for n, (_, _, state) in steps if n in wanted}
+    return _Later(history=history, states={0: EMPTY} | states)
+
+
+def _is_same_later(later: _Later, policy: MonitoringPolicy, played: _Played, start: int, end: int) -> bool:
+    is_old, left = later.history.is_old, later.states[played.n_learning]
+    kept = [i for n, i in enumerate(played.order[:end]) if n >= played.n_learning and (n >= start or not is_old[i])]
+    for _, _, state in _steps(later.history, policy, kept, left):
+        left = state
+    left, whole = (lasting(restart_chart(each), policy) for each in (left, later.states[end]))
+    return left == whole
 
 
 def _steps(

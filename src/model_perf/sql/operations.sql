@@ -101,8 +101,8 @@ AND NOT EXISTS (SELECT FROM {schema}.model_champions c WHERE c.training_run_id =
 AND NOT EXISTS (SELECT FROM {schema}.model_ab_tests t WHERE t.training_run_id = r.id AND NOT ({is_old_test}))
 AND NOT EXISTS (
     SELECT FROM {schema}.model_alerts o
-    WHERE NOT o.is_resolved AND o.machine_id = r.machine_id AND o.model_type = r.model_type
-        AND o.alert_timestamp <= coalesce(r.training_end, r.created_at))
+    WHERE r.training_status = 'completed' AND {is_answered} AND o.machine_id = r.machine_id
+        AND o.model_type = r.model_type AND o.alert_timestamp <= r.training_end)
 
 -- name: list_old_runs
 -- $1 before, $2 id after which the list goes on, $3 limit: of each machine and model type the newest run and the newest
@@ -123,9 +123,12 @@ t.test_status IN ('completed', 'cancelled') AND coalesce(t.decided_at, t.test_en
     -- Without the test that its version lost, a run would answer the open alert that asked for it.
     AND NOT EXISTS (
         SELECT FROM {schema}.model_alerts o
-        WHERE t.training_run_id IS NOT NULL AND NOT o.is_resolved
-            AND o.machine_id = t.machine_id AND o.model_type = t.model_type
-            AND o.alert_timestamp <= coalesce(t.decided_at, t.test_end))
+        WHERE t.training_run_id IS NOT NULL AND {is_answered} AND o.machine_id = t.machine_id
+            AND o.model_type = t.model_type AND o.alert_timestamp <= coalesce(t.decided_at, t.test_end))
+
+-- name: is_answered
+-- As `list_retrained` looks for: a new version may answer it.
+NOT o.is_resolved AND o.alert_type IN ('performance_degradation', 'data_drift')
 
 -- name: list_old_batches
 -- $1 before; $2, $3 test_id and batch_id after which the list goes on; $4 limit
@@ -299,8 +302,8 @@ SELECT c.relname::text AS name, has_table_privilege(c.oid, 'SELECT') AS may_sele
     has_table_privilege(c.oid, 'INSERT') AS may_insert, has_table_privilege(c.oid, 'UPDATE') AS may_update,
     has_table_privilege(c.oid, 'DELETE') AS may_delete, pg_has_role(c.relowner, 'USAGE') AS is_owner,
     has_table_privilege(c.oid, 'TRIGGER') OR EXISTS (
-        SELECT FROM pg_catalog.pg_proc p WHERE p.pronamespace = {own_schema} AND p.proname = 'model_alerts_log'
-            AND has_function_privilege(p.oid, 'EXECUTE')) AS may_forge
+        SELECT FROM pg_catalog.pg_proc p WHERE p.pronamespace = {own_schema} AND p.prosecdef
+            AND p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype AND has_function_privilege(p.oid, 'EXECUTE')) AS may_forge
 FROM pg_catalog.pg_class c
 WHERE c.relkind = 'r' AND c.relnamespace = {own_schema}
 ORDER BY c.relname
