@@ -323,7 +323,9 @@ async def test_the_alert_that_asked_for_a_run_gets_its_test(
     assert test.model_b == make_ref(version=2)
     reason = f"run {test.training_run_id} completed; test 'version 2 against 1' is started"
     expected = {"action": "retrain", "start_ab_test": True, "test_id": str(test.id), "reason": reason}
-    assert (alert.auto_action, alert.auto_action_taken) == (expected, True)
+    found = dict(alert.auto_action or {})
+    assert found.pop("acted_at") is not None
+    assert (found, alert.auto_action_taken) == (expected, True)
     events = await pool.fetch(
         f"SELECT notes FROM {tracker.schema}.model_alert_events WHERE event = 'acted' ORDER BY id"
     )

@@ -127,6 +127,7 @@ async def test_a_silence_that_was_resolved_by_hand_is_not_told_again(
     timed: ModelPerformanceTracker, clock: Clock
 ) -> None:
     """The alert of a model out of service stays, and keeps the next round from opening it once more."""
+    clock.now = on_day(6)
     await timed.record_many(make_evaluations([1.0] * 5))
     clock.now = on_day(20)
     [alert] = (await timed.run_checks()).stale or ()
