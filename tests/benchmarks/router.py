@@ -71,14 +71,17 @@ async def _overheads(tracker: ModelPerformanceTracker, request: Request, rounds:
 
 
 async def _server_times(request: Request, rounds: int) -> list[Line]:
-    def trend(number: int) -> Action:
+    def of_days(path: str, number: int) -> Action:
         slot = {"model_type": "baseline", "machine_id": make_ref(number).machine_id}
-        return lambda: request("GET", "/metrics/trend", {**slot, "days": 90})
+        return lambda: request("GET", path, {**slot, "days": 90})
 
     works: dict[str, Action] = {
-        "90-day trend, 90 points": trend(2),
-        "90-day trend, 2,160 points": trend(HOURLY),
+        "90-day trend, 90 points": of_days("/metrics/trend", 2),
+        "90-day trend, 2,160 points": of_days("/metrics/trend", HOURLY),
         f"fleet of {N_MODELS:,}": lambda: request("GET", "/fleet", {}),
+        f"view of a fleet of {N_MODELS:,}": lambda: request("GET", "/views/fleet", {}),
+        "view of a model's 90 days, 90 points": of_days("/views/model", 2),
+        "view of a model's 90 days, 2,160 points": of_days("/views/model", HOURLY),
     }
     samples = await interleave(rounds // 5, {name: Work(run=run) for name, run in works.items()}, warm_up=3)
     return [_line(f"HTTP {name}, limit = 50 ms", samples[name], [SERVER_TIME_S] * len(samples[name])) for name in works]
