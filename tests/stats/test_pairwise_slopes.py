@@ -33,13 +33,16 @@ def _series(kind: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return times, values[kind]
 
 
-@pytest.mark.parametrize("largest_kept", [0, N])
+@pytest.mark.parametrize("keeps", ["everything", "the middle", "the median"])
 @pytest.mark.parametrize(
     "kind", ["continuous", "mostly equal", "all equal", "heavy tails", "two decimals", "tied times"]
 )
-def test_the_selection_is_exact(kind: str, largest_kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Order statistics, of slopes that are kept and of those found through a sample, are those of all, sorted."""
-    monkeypatch.setattr(_pairwise_slopes, "_KEPT", largest_kept)
+def test_the_selection_is_exact(kind: str, keeps: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Order statistics, of slopes that are kept and of those that are swept for, are those of all, sorted."""
+    if keeps == "everything":
+        monkeypatch.setattr(_pairwise_slopes, "_UNCUT", N)
+    if keeps == "the median":
+        monkeypatch.setattr(_pairwise_slopes, "_MOST", 100)
     times, values = _series(kind)
     expected = _all_slopes(times, values)
     slopes = PairwiseSlopes(times, values)
@@ -56,14 +59,14 @@ def test_a_bracket_that_missed_is_widened(monkeypatch: pytest.MonkeyPatch) -> No
     """The answer does not depend on the sample's luck: brackets too narrow to hold it are widened until they do."""
     times, values = _series("continuous")
     expected = _all_slopes(times, values)
-    monkeypatch.setattr(_pairwise_slopes, "_KEPT", 0)
     monkeypatch.setattr(_pairwise_slopes, "_BRACKET_SD", 1e-3)
+    monkeypatch.setattr(_pairwise_slopes, "_MOST", 1)
     ranks = list(range(0, expected.size, expected.size // 50))
     assert PairwiseSlopes(times, values).order_statistics(ranks) == expected[ranks].tolist()
 
 
 def test_few_points_keep_their_slopes() -> None:
-    """Slopes too few to cut a middle out of give the same order statistics."""
+    """Slopes too few for a sample give the same order statistics."""
     times, values = (array[:100] for array in _series("continuous"))
     expected = _all_slopes(times, values)
     assert PairwiseSlopes(times, values).order_statistics([0, 99, 4900]) == expected[[0, 99, 4900]].tolist()

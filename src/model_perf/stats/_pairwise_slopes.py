@@ -1,9 +1,10 @@
 """The slopes between all pairs of points, and their order statistics: the ground of Theil-Sen and Mann-Kendall.
 
-Up to `_KEPT` points the slopes are kept, and partitioned. Beyond that n (n - 1) / 2 of them would fill the memory
-(10,000 points: 400 MB), so an order statistic is found as in Floyd and Rivest's SELECT: a random sample of slopes
-brackets it, one sweep over all pairs counts what lies below the bracket and keeps what lies inside. The answer is
-exact, whatever the sample; a bracket that missed is widened.
+All n (n - 1) / 2 slopes would fill the memory (10,000 points: 400 MB), and merely laying them out takes longer than
+computing them. So an order statistic is found as in Floyd and Rivest's SELECT: a random sample of slopes brackets it,
+one sweep over all pairs counts what lies below the bracket and keeps what lies inside. The sweep that counts the pairs
+does so for the middle, where the median and most intervals lie; what it has not kept is swept for. The answer is exact,
+whatever the sample; a bracket that missed is widened.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ import numpy as np
 
 from model_perf._floats import Floats
 
-_KEPT = 2048
 _BLOCK = 64
-_UNCUT = 8192
-_MIDDLE = (0.4, 0.6)
-_SAMPLE = 1 << 16
+_UNCUT = 128
+"""Points whose slopes are all kept: a sample of so few would take longer."""
+_UNSAMPLED = 1 << 14
+"""The same of slopes that are kept."""
+_SAMPLE, _SAMPLE_PER_POINT = 1 << 16, 8
+_MIDDLE, _MOST = 4.0, 1 << 19
+"""What is kept on either side of the median: a share of the slopes, times the square root of the points, which the 95%
+interval reaches at the largest autocorrelation that is taken for one; and its largest number, 4 MB."""
 _BRACKET_SD = 6.0
 
 
@@ -37,12 +42,23 @@ class PairwiseSlopes:
     def __init__(self, times: Floats, values: Floats) -> None:
         self._times, self._values = times, values
         self._tied_times = bool((times[1:] == times[:-1]).any())
-        self._kept = _Kept(np.concatenate(list(self._blocks()))) if times.size <= _KEPT else None
-        self.n_pairs, self.statistic = self._count()
+        self._sample = self._drawn() if times.size > _UNCUT else np.zeros(0)
+        share = min(_MIDDLE / math.sqrt(times.size), 2.0 * _MOST / times.size**2)
+        self._middle = _Cell(*_bracket(self._sample, 0.5, share * self._sample.size))
+        self.n_pairs = self.statistic = 0
+        for slopes in self._blocks():
+            self.n_pairs += slopes.size
+            self.statistic += _sign_sum(slopes)
+            self._middle.add(slopes)
 
     def order_statistics(self, ranks: Sequence[int]) -> list[float]:
         """The slopes of the given ranks, 0 for the lowest; ranks ascending."""
-        return self._select(ranks) if self._kept is None else self._kept.find(ranks)
+        found = self._middle.find(ranks)
+        width = _BRACKET_SD * math.sqrt(0.25 * self._sample.size)
+        while None in found:
+            found = self._sweep(ranks, [_bracket(self._sample, rank / self.n_pairs, width) for rank in ranks])
+            width *= 4.0
+        return [slope for slope in found if slope is not None]
 
     def median(self) -> float:
         low, high = self.order_statistics([(self.n_pairs - 1) // 2, self.n_pairs // 2])
@@ -65,27 +81,11 @@ class PairwiseSlopes:
             distances, rises = distances[apart], rises[apart]
         return np.divide(rises, distances, out=rises).ravel()
 
-    def _count(self) -> tuple[int, int]:
-        n_pairs = statistic = 0
-        for slopes in self._blocks() if self._kept is None else [self._kept.slopes]:
-            n_pairs += slopes.size
-            statistic += _sign_sum(slopes)
-        return n_pairs, statistic
-
-    def _select(self, ranks: Sequence[int]) -> list[float]:
-        sample = self._sample()
-        width = _BRACKET_SD * math.sqrt(0.25 * sample.size)
-        while True:
-            brackets = [_bracket(sample, rank / self.n_pairs, width) for rank in ranks]
-            found = self._sweep(ranks, brackets)
-            if None not in found:
-                return [slope for slope in found if slope is not None]
-            width *= 4.0
-
-    def _sample(self) -> Floats:
+    def _drawn(self) -> Floats:
         # The seed decides how long the search takes, never what it finds.
         rng = np.random.default_rng(0)
-        first, second = rng.integers(0, self._times.size, (2, _SAMPLE))
+        size = min(_SAMPLE, _SAMPLE_PER_POINT * self._times.size)
+        first, second = rng.integers(0, self._times.size, (2, size))
         distances = self._times[second] - self._times[first]
         apart = distances != 0.0
         slopes: Floats = (self._values[second] - self._values[first])[apart] / distances[apart]
@@ -93,65 +93,57 @@ class PairwiseSlopes:
         return slopes
 
     def _sweep(self, ranks: Sequence[int], brackets: list[tuple[float, float]]) -> list[float | None]:
-        cells = [_Cell(low, high) for low, high in dict.fromkeys(brackets)]
+        cells = {bracket: _Cell(*bracket) for bracket in brackets}
         for slopes in self._blocks():
-            for cell in cells:
+            for cell in cells.values():
                 cell.add(slopes)
-        by_bracket = {(cell.low, cell.high): cell for cell in cells}
-        return [by_bracket[bracket].find(rank) for rank, bracket in zip(ranks, brackets, strict=True)]
-
-
-class _Kept:
-    """All slopes; of many, those in the middle, where the median and most intervals lie, are cut out at first use."""
-
-    def __init__(self, slopes: Floats) -> None:
-        self.slopes = slopes
-        self._middle: tuple[int, Floats] | None = None
-
-    def find(self, ranks: Sequence[int]) -> list[float]:
-        self._middle = self._middle or self._cut_out()
-        first, slopes = self._middle
-        if ranks[0] < first or ranks[-1] >= first + slopes.size:
-            first, slopes = 0, self.slopes
-        positions = [rank - first for rank in ranks]
-        slopes.partition(sorted(set(positions)))
-        return [float(slopes[position]) for position in positions]
-
-    def _cut_out(self) -> tuple[int, Floats]:
-        """How many slopes lie below the middle, and those in it; the ends are a sample's, whose luck costs but time."""
-        if self.slopes.size <= _UNCUT:
-            return 0, self.slopes
-        sample = np.sort(self.slopes[:: self.slopes.size // 1024])
-        low, high = (sample[int(fraction * sample.size)] for fraction in _MIDDLE)
-        inside = (self.slopes >= low) & (self.slopes <= high)
-        return int(np.count_nonzero(self.slopes < low)), self.slopes[inside]
+        return [cells[bracket].find([rank])[0] for rank, bracket in zip(ranks, brackets, strict=True)]
 
 
 class _Cell:
     """What one sweep learns of the slopes around one bracket; ties with its ends are counted, not kept."""
 
     def __init__(self, low: float, high: float) -> None:
-        self.low, self.high = low, high
+        self._low, self._high = low, high
         self._below = self._up_to_low = self._up_to_high = 0
         self._inside: list[Floats] = []
 
     def add(self, slopes: Floats) -> None:
-        above = slopes > self.low
-        up_to_low = slopes.size - int(np.count_nonzero(above))
-        inside = slopes[above & (slopes < self.high)]
-        self._below += int(np.count_nonzero(slopes < self.low))
-        self._up_to_low += up_to_low
-        self._up_to_high += int(np.count_nonzero(slopes <= self.high))
-        self._inside.append(inside)
+        above = slopes > self._low
+        self._below += int(np.count_nonzero(slopes < self._low))
+        self._up_to_low += slopes.size - int(np.count_nonzero(above))
+        self._up_to_high += int(np.count_nonzero(slopes <= self._high))
+        self._inside.append(slopes.compress(above & (slopes < self._high)))
 
-    def find(self, rank: int) -> float | None:
-        if not self._below <= rank < self._up_to_high:
-            return None
-        if rank < self._up_to_low:
-            return self.low
-        inside = np.concatenate(self._inside)
-        position = rank - self._up_to_low
-        return float(np.partition(inside, position)[position]) if position < inside.size else self.high
+    def find(self, ranks: Sequence[int]) -> list[float | None]:
+        """The slopes of the ranks, ascending; None for one that lies outside."""
+        inside = self._inside[0] if len(self._inside) == 1 else np.concatenate(self._inside)
+        self._inside = [inside]
+        first = self._up_to_low
+        kept = sorted({rank for rank in ranks if first <= rank < first + inside.size})
+        slopes = dict(zip(kept, _of_ranks(inside, [rank - first for rank in kept]), strict=True))
+        return [slopes[rank] if rank in slopes else self._end(rank) for rank in ranks]
+
+    def _end(self, rank: int) -> float | None:
+        if self._below <= rank < self._up_to_low:
+            return self._low
+        return self._high if self._up_to_low <= rank < self._up_to_high else None
+
+
+def _of_ranks(values: Floats, ranks: Sequence[int]) -> list[float]:
+    """By a partition of *values* in place; of many, of those that a sample puts between the first rank and the last."""
+    if not ranks:
+        return []
+    if values.size > _UNSAMPLED:
+        sample = np.sort(values[:: values.size // 1024])
+        width = 0.5 * _BRACKET_SD * math.sqrt(0.25 * sample.size)
+        (low, _), (_, high) = (_bracket(sample, rank / values.size, width) for rank in (ranks[0], ranks[-1]))
+        below = int(np.count_nonzero(values < low))
+        between = values.compress((values >= low) & (values <= high))
+        if below <= ranks[0] and ranks[-1] < below + between.size:
+            values, ranks = between, [rank - below for rank in ranks]
+    values.partition(ranks)
+    return [float(values[rank]) for rank in ranks]
 
 
 def _within(times: Floats, values: Floats) -> Floats:
@@ -168,6 +160,6 @@ def _sign_sum(slopes: Floats) -> int:
 def _bracket(sample: Floats, fraction: float, width: float) -> tuple[float, float]:
     low, high = math.floor(fraction * sample.size - width), math.ceil(fraction * sample.size + width)
     return (
-        float(sample[low]) if low >= 0 else -math.inf,
+        float(sample[low]) if 0 <= low < sample.size else -math.inf,
         float(sample[high]) if high < sample.size else math.inf,
     )
