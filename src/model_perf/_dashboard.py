@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from attrs import field, frozen
 
 from model_perf import _validation as check
 from model_perf._slot import missing_worker
+from model_perf._trends import find_trend
 from model_perf.drift import DriftReport
 from model_perf.records import NO_MACHINE, ABTest, Alert, ModelRef, Severity, TrainingRun
 from model_perf.repos import AlarmPoint, FleetEntry, Page, StoredReport
@@ -154,24 +156,31 @@ class DashboardViews:
         self, model_type: str, machine_id: UUID | str | None = None, *, days: float = 90, metric: str | None = None
     ) -> ModelView:
         """A slot over the last *days*: versions, trend, verdicts, alerts, training runs and tests."""
-        tracker, machine = self._tracker, _machine(machine_id)
-        trend = await tracker.trend(model_type=model_type, machine_id=machine, metric=metric, days=days)
-        judged = await tracker.metrics.list_newest_judged(model_type, machine)
-        return ModelView(
-            now=self.now(),
-            summary=await tracker.summary(model_type, machine),
-            trend=trend,
-            reports={(e.ref.model_id, e.ref.model_version): DriftReport.from_dict(e.drift_details) for e in judged},
-            alerts=await tracker.alerts.list_slot(model_type, machine, since=trend.since),
-            runs=(await tracker.training.list_runs(model_type=model_type, machine_id=machine, limit=20)).items,
-            tests=(await tracker.ab_tests.list_tests(model_type=model_type, machine_id=machine, limit=20)).items,
+        tracker, machine, kind = self._tracker, _machine(machine_id), check.as_text(model_type, "model_type")
+        since, now = self._period(days)
+        points = await tracker.metrics.list_slot_points(kind, machine, since=since, until=now)
+        # The trend of many points takes as long as all that can be read meanwhile.
+        trend, others = await asyncio.gather(
+            asyncio.to_thread(find_trend, points, metric, since, now, tracker.policy),
+            self._beside_trend(kind, machine, since),
         )
+        return ModelView(now=now, trend=trend, **others)
+
+    async def _beside_trend(self, model_type: str, machine: UUID, since: datetime) -> dict[str, Any]:
+        tracker = self._tracker
+        judged = await tracker.metrics.list_newest_judged(model_type, machine)
+        return {
+            "summary": await tracker.summary(model_type, machine),
+            "reports": {(e.ref.model_id, e.ref.model_version): DriftReport.from_dict(e.drift_details) for e in judged},
+            "alerts": await tracker.alerts.list_slot(model_type, machine, since=since),
+            "runs": (await tracker.training.list_runs(model_type=model_type, machine_id=machine, limit=20)).items,
+            "tests": (await tracker.ab_tests.list_tests(model_type=model_type, machine_id=machine, limit=20)).items,
+        }
 
     async def drift(self, model_type: str, machine_id: UUID | str | None = None, *, days: float = 90) -> DriftView:
         """The newest verdicts on a slot's input and performance, and how its alarm developed in the last *days*."""
-        tracker, machine, now = self._tracker, _machine(machine_id), self.now()
-        span = timedelta(days=check.as_float(days, "days", low=0.001, high=36_525))
-        since = check.later(now, -span, "days")
+        tracker, machine = self._tracker, _machine(machine_id)
+        since, now = self._period(days)
         alarm = await tracker.drift.list_alarm(model_type, machine, since=since)
         judged = await tracker.metrics.list_newest_judged(model_type, machine)
         ref = alarm[0].ref if alarm else judged[0].ref if judged else None
@@ -200,6 +209,11 @@ class DashboardViews:
         seen = await tracker.workers.list_sightings({run.model_type for run in waiting})
         said = {run.id: missing_worker(run, *seen[run.model_type], now) for run in waiting}
         return TrainingView(now=now, page=page, notices={run: text for run, text in said.items() if text is not None})
+
+    def _period(self, days: float) -> tuple[datetime, datetime]:
+        now = self.now()
+        span = timedelta(days=check.as_float(days, "days", low=0.001, high=36_525))
+        return check.later(now, -span, "days"), now
 
 
 def _data_of(stored: StoredReport | None) -> dict[str, Any]:
