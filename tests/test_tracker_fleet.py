@@ -12,8 +12,15 @@ from attrs import evolve
 from tests.factories import START, make_evaluation, make_evaluations, make_id, make_ref
 from tests.writers import record
 
-from model_perf import HostDirectory, ModelPerformanceTracker
+from model_perf import (
+    HostDirectory,
+    InvalidInputError,
+    MetricDefinition,
+    ModelPerformanceTracker,
+    MonitoringPolicy,
+)
 from model_perf._slot import estimated_end
+from model_perf.records import METRIC_COLUMNS
 
 PRESS, LATHE = make_ref(), make_ref("other", machine="lathe")
 HOUR = timedelta(hours=1)
@@ -88,6 +95,42 @@ async def test_the_fleet_is_filtered(tracker: ModelPerformanceTracker) -> None:
     assert await slots(model_type="a") == {(press, "a"), (lathe, "a")}
     assert await slots(model_type="b", machine_id=lathe) == {(lathe, "b")}
     assert await slots(model_type="c") == set()
+
+
+async def test_the_fleet_shows_the_newest_values(tracker: ModelPerformanceTracker) -> None:
+    """Of the version shown, oldest first, as many as were asked for; an evaluation without the metric gives none."""
+    await tracker.record_many(make_evaluations([9.0, 8.0], ref=PRESS))
+    newer = evolve(PRESS, model_version=2)
+    await tracker.record_many(make_evaluations([0.1, 1.7976931348623157e308, 3.0, 4.0], ref=newer, first_day=5))
+    await record(tracker, make_evaluation(newer, day=6, id=make_id("late"), metrics={"mae": 5.0}))
+    await tracker.metrics.register_model(LATHE, START)
+
+    async def values(n: int) -> dict[UUID, tuple[float, ...]]:
+        return {entry.machine_id: entry.recent_values for entry in (await tracker.fleet(n_recent=n)).items}
+
+    assert await values(10) == {PRESS.machine_id: (0.1, 1.7976931348623157e308, 3.0, 4.0), LATHE.machine_id: ()}
+    assert (await values(2))[PRESS.machine_id] == (3.0, 4.0)
+    assert (await values(0))[PRESS.machine_id] == ()
+    with pytest.raises(InvalidInputError, match="n_recent"):
+        await values(-1)
+
+
+async def test_the_values_are_of_the_primary_metric(tracker: ModelPerformanceTracker) -> None:
+    """Whatever metrics an evaluation has, SQL takes the one that the policy takes."""
+    own = [MetricDefinition(name=name, higher_is_better=False) for name in ("yield", "aaaaa", "zz")]
+    tracker = ModelPerformanceTracker(tracker.pool, schema=tracker.schema, policy=MonitoringPolicy(metrics=own))
+    names = [*METRIC_COLUMNS, "accuracy", "log_loss", "yield", "aaaaa", "zz", "unknown"]
+    chosen = [names[first:last] for first in range(len(names)) for last in range(first + 1, len(names) + 1)]
+    for place, some in enumerate(chosen):
+        metrics = {name: (names.index(name) + 1) / 100 for name in some}
+        await record(tracker, make_evaluation(make_ref(f"{place}", machine=f"{place}"), metrics=metrics))
+    entries = (await tracker.fleet(n_recent=1)).items
+    assert len(entries) == len(chosen)
+    for entry in entries:
+        assert entry.evaluation is not None
+        primary = tracker.policy.primary_metric(entry.evaluation.metrics)
+        expected = () if primary is None else (entry.evaluation.metrics[primary],)
+        assert entry.recent_values == expected, entry.evaluation.metrics
 
 
 async def test_the_directory_names_the_fleet(tracker: ModelPerformanceTracker) -> None:

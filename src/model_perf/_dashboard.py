@@ -38,11 +38,10 @@ class AlertsView:
 
 @frozen(kw_only=True)
 class FleetView:
-    """Every model, and the newest values of its primary metric, oldest first."""
+    """Every model, with the newest values of its primary metric."""
 
     now: datetime
     page: Page[FleetEntry]
-    recent: tuple[tuple[float, ...], ...] = ()
 
 
 @frozen(kw_only=True)
@@ -145,12 +144,10 @@ class DashboardViews:
         cursor: str | None = None,
     ) -> FleetView:
         """A page of the fleet, each model with the newest 24 values of its primary metric."""
-        page = await self._tracker.fleet(model_type=model_type, machine_id=machine_id, limit=limit, cursor=cursor)
-        primary = self._tracker.policy.primary_metric
-        metrics = ["" if e.evaluation is None else primary(e.evaluation.metrics) or "" for e in page.items]
-        deployments = [(entry.model_id, entry.model_version, entry.machine_id) for entry in page.items]
-        recent = await self._tracker.metrics.list_recent_values(deployments, metrics, n=N_RECENT)
-        return FleetView(now=self.now(), page=page, recent=tuple(recent))
+        page = await self._tracker.fleet(
+            model_type=model_type, machine_id=machine_id, n_recent=N_RECENT, limit=limit, cursor=cursor
+        )
+        return FleetView(now=self.now(), page=page)
 
     async def model(
         self, model_type: str, machine_id: UUID | str | None = None, *, days: float = 90, metric: str | None = None

@@ -370,11 +370,22 @@ class ModelPerformanceTracker(
         *,
         model_type: str | None = None,
         machine_id: UUID | str | None = None,
+        n_recent: int = 0,
         limit: int = 1000,
         cursor: str | None = None,
     ) -> Page[FleetEntry]:
-        """How the model of each slot (machine and model type) is doing, and what is open there."""
-        page = await self.metrics.list_fleet(model_type=model_type, machine_id=machine_id, limit=limit, cursor=cursor)
+        """How the model of each slot (machine and model type) is doing, and what is open there.
+
+        With the newest *n_recent* values of its primary metric: what it has been like.
+        """
+        page = await self.metrics.list_fleet(
+            model_type=model_type,
+            machine_id=machine_id,
+            known_metrics=self.policy.metrics,
+            n_recent=n_recent,
+            limit=limit,
+            cursor=cursor,
+        )
         names = await self._lookups.machine_names({entry.machine_id for entry in page.items})
         if not names:
             return page

@@ -276,7 +276,7 @@ HOT: dict[str, tuple[str, str, tuple[object, ...], set[str]]] = {
         {METRICS_KEY},
     ),
     "list_latest": ("metrics", "list_latest", (21, UUID(int=0), ""), {METRICS_KEY, "models_slot"}),
-    "list_fleet": ("metrics", "list_fleet", (21, UUID(int=0), ""), {METRICS_KEY, "models_slot"}),
+    "list_fleet": ("metrics", "list_fleet", (21, UUID(int=0), "", [], 24), {METRICS_KEY, "models_slot"}),
     "list_versions": ("metrics", "list_versions", (KEY[2], "baseline", 100), {METRICS_KEY, "models_slot"}),
     "list_active": (
         *("alerts", "list_active"),
@@ -356,9 +356,19 @@ async def test_the_latest_evaluations_cost_a_probe_per_deployment(seeded: asyncp
     view = "SELECT * FROM model_perf.v_latest_model_performance"
     fleet = load_queries("metrics", "model_perf")["list_fleet"]
     every, page = (2000, UUID(int=0), ""), (21, KEY[2], "")
-    for text, args, n in ((query, every, 1560), (fleet, every, 1560), (view, (), 1560), (query, page, None)):
+    for text, args, n in ((query, every, 1560), (fleet, (*every, [], 0), 1560), (view, (), 1560), (query, page, None)):
         nodes = await plan_of(seeded, text, *args)
-        (probe,) = [node for node in nodes if node.get("Index Name") == METRICS_KEY]
+        (probe,) = [node for node in nodes if node.get("Index Name") == METRICS_KEY and node["Actual Loops"]]
         assert probe["Actual Rows"] == 1
         # A page of 21 slots probes the deployments of 21 slots: 60 of the one, one of each other.
         assert probe["Actual Loops"] == n if n else probe["Actual Loops"] <= 81
+
+
+async def test_the_values_of_the_fleet_are_a_short_scan_per_slot(seeded: asyncpg.Connection) -> None:
+    """Of each slot of the page as many evaluations as were asked for, from the end of the primary key."""
+    fleet = load_queries("metrics", "model_perf")["list_fleet"]
+    nodes = await plan_of(seeded, fleet, 21, UUID(int=0), "", [], 5)
+    scans = [node for node in nodes if node.get("Index Name") == METRICS_KEY]
+    assert [node["Scan Direction"] for node in scans] == ["Backward", "Backward"]
+    assert max(node["Actual Rows"] for node in scans) <= 5
+    assert min(node["Actual Loops"] for node in scans) == 21

@@ -108,6 +108,8 @@ class FleetEntry:
         Of the version evaluated last; of the newest version where none was evaluated.
     evaluation : Point or None
         The newest over all versions; None = unknown, since nothing was evaluated.
+    recent_values : tuple of float
+        The newest ones of that version's primary metric, as many as were asked for, oldest first.
     n_open_alerts, worst_severity
         Of the slot's open alerts; None where there is none.
     test_id, test_name : or None
@@ -129,3 +131,4 @@ class FleetEntry:
     test_name: str | None
     run_id: UUID | None
     training_status: TrainingStatus | None
+    recent_values: tuple[float, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from struct import unpack
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
@@ -155,6 +156,7 @@ def read_fleet_entry(row: Row) -> FleetEntry:
         model_version=row["deployed_version"],
         version_label=row["version_label"],
         evaluation=_optional_point(row),
+        recent_values=_floats_of(row["recent_values"]),
         n_open_alerts=row["n_open_alerts"],
         worst_severity=None if row["worst_rank"] is None else cast(Severity, SEVERITIES[row["worst_rank"] - 1]),
         test_id=_id(row["test_id"]),
@@ -162,6 +164,11 @@ def read_fleet_entry(row: Row) -> FleetEntry:
         run_id=_id(row["run_id"]),
         training_status=row["training_status"],
     )
+
+
+def _floats_of(newest_first: bytes | None) -> tuple[float, ...]:
+    """Floats as PostgreSQL sends them, oldest first."""
+    return () if newest_first is None else unpack(f">{len(newest_first) // 8}d", newest_first)[::-1]
 
 
 _TRAINING_JSON = ("hyperparameters", "training_metrics", "validation_metrics", "metadata")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -24,6 +23,7 @@ from model_perf.repos._bulk import EvaluationColumns, RecordedBatch, copy_evalua
 from model_perf.repos._executor import Executor, as_texts
 from model_perf.repos._judged import FleetEntry, Judgement, Point, SlotVersion, StoredEvaluation, StoredState
 from model_perf.repos._page import (
+    MAX_LIMIT,
     NEWEST,
     Page,
     as_limit,
@@ -286,12 +286,18 @@ class MetricsRepo:
         *,
         model_type: str | None = None,
         machine_id: UUID | str | None = None,
+        known_metrics: Iterable[str] = (),
+        n_recent: int = 0,
         limit: int = 1000,
         cursor: str | None = None,
     ) -> Page[FleetEntry]:
-        """How the model of each slot is doing, by machine and model type."""
+        """How the model of each slot is doing, by machine and model type, with *n_recent* values of its primary metric.
+
+        The primary one is that of a policy with these *known_metrics*; those with a column are known to every policy.
+        """
         after = read_cursor(cursor, UUID, parse_text) or [UUID(int=0), ""]
-        args: list[object] = [as_limit(limit) + 1, *after]
+        n_values = check.as_int(n_recent, "n_recent", low=0, high=MAX_LIMIT)
+        args: list[object] = [as_limit(limit) + 1, *after, list(known_metrics), n_values]
         query = add_filters(
             self._queries["list_fleet"],
             args,
@@ -307,18 +313,6 @@ class MetricsRepo:
         slot = check.as_uuid(machine_id, "machine_id"), check.as_text(model_type, "model_type")
         rows = await self._executor.fetch(self._queries["list_versions"], *slot, as_limit(limit))
         return [read_slot_version(row) for row in rows]
-
-    async def list_recent_values(
-        self, deployments: Sequence[tuple[UUID, int, UUID]], metrics: Sequence[str], *, n: int
-    ) -> list[tuple[float, ...]]:
-        """The newest *n* values of a metric of each deployment (model_id, model_version, machine_id), oldest first."""
-        found: list[tuple[float, ...]] = [()] * len(deployments)
-        if deployments:
-            columns = [as_texts(column) for column in zip(*deployments, strict=True)]
-            query = self._queries["list_recent_values"]
-            for row in await self._executor.fetch(query, *columns, list(metrics), as_limit(n)):
-                found[row["place"] - 1] = tuple(float(value) for value in json.loads(row["recent"]))
-        return found
 
     async def list_newest_judged(self, model_type: str, machine_id: UUID | str, *, limit: int = 20) -> list[Evaluation]:
         """Of each version of a slot the newest evaluation that was judged, the version evaluated last first."""

@@ -284,10 +284,11 @@ CROSS JOIN LATERAL (
 ORDER BY e.evaluation_date, e.id
 
 -- name: list_fleet
--- $1 limit, $2 machine_id and $3 model_type after which the page starts; a row per slot: its newest evaluation over all
--- versions, or the newest version where there is none, and what is open in the slot
+-- $1 limit, $2 machine_id and $3 model_type after which the page starts, $4 the metrics that are known (array of text),
+-- $5 values; a row per slot: its newest evaluation over all versions, or the newest version where there is none, the
+-- newest values of that version's primary metric as the bytes of their floats, and what is open in the slot
 SELECT slot.model_type AS slot_model_type, slot.machine_id AS slot_machine_id, names.machine_name,
-    e.deployed_id, e.deployed_version, e.version_label, {point},
+    e.deployed_id, e.deployed_version, e.version_label, {point}, recent.recent_values,
     coalesce(a.n_open_alerts, 0) AS n_open_alerts, a.worst_rank, t.id AS test_id, t.test_name, r.id AS run_id,
     r.training_status
 FROM (
@@ -310,6 +311,32 @@ CROSS JOIN LATERAL (
     WHERE m.machine_id = slot.machine_id AND m.model_type = slot.model_type
     ORDER BY l.evaluation_date DESC NULLS LAST, m.model_version DESC, l.id DESC LIMIT 1
 ) e
+CROSS JOIN LATERAL (
+    -- As MonitoringPolicy.primary_metric has it. Not pulled up, so that it is found once for all values.
+    SELECT CASE
+        WHEN e.r_squared IS NOT NULL THEN 'r_squared' WHEN e.f1_score IS NOT NULL THEN 'f1_score'
+        WHEN e.rmse IS NOT NULL THEN 'rmse' WHEN e.mae IS NOT NULL THEN 'mae' WHEN e.mape IS NOT NULL THEN 'mape'
+        WHEN e.precision IS NOT NULL THEN 'precision' WHEN e.recall IS NOT NULL THEN 'recall'
+        ELSE (
+            SELECT k.name FROM jsonb_object_keys(e.metrics) WITH ORDINALITY AS k (name, place)
+            WHERE k.name = ANY ($4::text[]) ORDER BY k.place LIMIT 1)
+    END AS name
+    OFFSET 0
+) metric
+CROSS JOIN LATERAL (
+    SELECT string_agg(float8send(v.value), '' ORDER BY v.evaluation_date DESC, v.id DESC) AS recent_values
+    FROM (
+        SELECT p.evaluation_date, p.id,
+            CASE metric.name
+                WHEN 'r_squared' THEN p.r_squared WHEN 'f1_score' THEN p.f1_score WHEN 'rmse' THEN p.rmse
+                WHEN 'mae' THEN p.mae WHEN 'mape' THEN p.mape WHEN 'precision' THEN p.precision
+                WHEN 'recall' THEN p.recall ELSE (p.metrics ->> metric.name)::float8
+            END AS value
+        FROM {schema}.model_performance_metrics p
+        WHERE p.model_id = e.deployed_id AND p.model_version = e.deployed_version AND p.machine_id = slot.machine_id
+        ORDER BY p.evaluation_date DESC, p.id DESC LIMIT $5
+    ) v
+) recent
 LEFT JOIN (
     SELECT o.machine_id, o.model_type, count(*) AS n_open_alerts, max(o.severity_rank) AS worst_rank
     FROM {schema}.model_alerts o WHERE NOT o.is_resolved GROUP BY o.machine_id, o.model_type
@@ -325,30 +352,6 @@ ORDER BY slot.machine_id, slot.model_type
 coalesce((m.model_id, m.model_version) = (
     SELECT c.model_id, c.model_version FROM {schema}.model_champions c
     WHERE c.machine_id = m.machine_id AND c.model_type = m.model_type ORDER BY c.number DESC LIMIT 1), false)
-
--- name: list_recent_values
--- arrays of text: $1 model_id, $2 model_version, $3 machine_id, $4 metric; $5 values of each, oldest first: a row per
--- deployment that has any, by its place in the arrays
-SELECT d.place::integer AS place, r.recent
-FROM unnest($1::text[]::uuid[], $2::text[]::integer[], $3::text[]::uuid[], $4::text[])
-    WITH ORDINALITY AS d (model_id, model_version, machine_id, metric, place)
-CROSS JOIN LATERAL (
-    SELECT json_agg(v.value ORDER BY v.evaluation_date, v.id)::text AS recent
-    FROM (
-        SELECT p.evaluation_date, p.id,
-            CASE d.metric
-                WHEN 'r_squared' THEN p.r_squared WHEN 'rmse' THEN p.rmse WHEN 'mae' THEN p.mae
-                WHEN 'mape' THEN p.mape WHEN 'precision' THEN p.precision WHEN 'recall' THEN p.recall
-                WHEN 'f1_score' THEN p.f1_score ELSE (p.metrics ->> d.metric)::float8
-            END AS value
-        FROM {schema}.model_performance_metrics p
-        WHERE p.model_id = d.model_id AND p.model_version = d.model_version AND p.machine_id = d.machine_id
-        ORDER BY p.evaluation_date DESC, p.id DESC
-        LIMIT $5
-    ) v
-    WHERE v.value IS NOT NULL
-) r
-WHERE r.recent IS NOT NULL
 
 -- name: list_newest_judged
 -- $1 machine_id, $2 model_type, $3 limit: of each version of the slot the newest evaluation that was judged, the newest

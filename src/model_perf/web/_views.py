@@ -142,8 +142,8 @@ class Views:
         return _json(view)
 
     def _fleet_models(self, found: FleetView) -> Iterator[view_schemas.ModelPerfFleetModel]:
-        for entry, recent in zip(found.page.items, found.recent, strict=True):
-            yield {**answers.fleet_row(entry, self._tracker.policy), "recent_values": list(recent)}
+        for entry in found.page.items:
+            yield {**answers.fleet_row(entry, self._tracker.policy), "recent_values": list(entry.recent_values)}
 
     async def _model(self, found: ModelView, model_type: str, machine_id: UUID) -> view_schemas.ModelPerfModelView:
         names = await self._tracker.machine_names([machine_id])
