@@ -50,6 +50,8 @@ class ModelView:
 
     Attributes
     ----------
+    machine_name : str
+        As the directory has it, else as it was registered, else its id.
     summary : SlotSummary
         Its versions.
     trend : Trend
@@ -64,6 +66,7 @@ class ModelView:
     """
 
     now: datetime
+    machine_name: str
     summary: SlotSummary
     trend: Trend
     reports: Mapping[tuple[UUID, int], DriftReport]
@@ -167,6 +170,7 @@ class DashboardViews:
         tracker = self._tracker
         judged = await tracker.metrics.list_newest_judged(model_type, machine)
         return {
+            "machine_name": (await tracker.machine_names([machine]))[machine],
             "summary": await tracker.summary(model_type, machine),
             "reports": {(e.ref.model_id, e.ref.model_version): DriftReport.from_dict(e.drift_details) for e in judged},
             "alerts": await tracker.alerts.list_slot(model_type, machine, since=since),

@@ -72,7 +72,7 @@ class Views:
     ) -> Response:
         """A machine's model: its versions, trend, verdicts, alerts, training runs and tests."""
         found = await self._tracker.dashboard.model(model_type, machine_id, days=days, metric=metric)
-        return _json(await self._model(found, model_type, machine_id))
+        return _json(_model(found, model_type, machine_id))
 
     async def model_perf_view_drift(
         self, model_type: given.ModelType, machine_id: given.MachineId, days: given.Days = 90
@@ -145,27 +145,28 @@ class Views:
         for entry in found.page.items:
             yield {**answers.fleet_row(entry, self._tracker.policy), "recent_values": list(entry.recent_values)}
 
-    async def _model(self, found: ModelView, model_type: str, machine_id: UUID) -> view_schemas.ModelPerfModelView:
-        names = await self._tracker.machine_names([machine_id])
-
-        def ref(key: tuple[UUID, int]) -> ModelRef:
-            return ModelRef(model_id=key[0], model_version=key[1], model_type=model_type, machine_id=machine_id)
-
-        return {
-            "now": found.now,
-            "summary": answers.summary(found.summary, names),
-            "trend": answers.trend(found.trend, model_type, machine_id, names),
-            "checks": [answers.drift_check(ref(key), report) for key, report in found.reports.items()],
-            "alerts": [answers.alert(alert, names) for alert in found.alerts],
-            "runs": [answers.training_run(run, names) for run in found.runs],
-            "tests": [answers.ab_test(test, names) for test in found.tests],
-        }
-
     def _check(self, found: DriftView) -> schemas.ModelPerfDriftCheck | None:
         if found.ref is None:
             return None
         performance = found.performance or DriftReport.without_evaluations(self._tracker.policy)
         return answers.drift_check(found.ref, evolve(performance, data=found.data))
+
+
+def _model(found: ModelView, model_type: str, machine_id: UUID) -> view_schemas.ModelPerfModelView:
+    names = {machine_id: found.machine_name}
+
+    def ref(key: tuple[UUID, int]) -> ModelRef:
+        return ModelRef(model_id=key[0], model_version=key[1], model_type=model_type, machine_id=machine_id)
+
+    return {
+        "now": found.now,
+        "summary": answers.summary(found.summary, names),
+        "trend": answers.trend(found.trend, model_type, machine_id, names),
+        "checks": [answers.drift_check(ref(key), report) for key, report in found.reports.items()],
+        "alerts": [answers.alert(alert, names) for alert in found.alerts],
+        "runs": [answers.training_run(run, names) for run in found.runs],
+        "tests": [answers.ab_test(test, names) for test in found.tests],
+    }
 
 
 def _histograms(found: DriftView) -> Iterator[view_schemas.ModelPerfHistogram]:
