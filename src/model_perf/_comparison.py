@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import ABTest, Decision, Evaluation, ModelRef
@@ -60,9 +59,13 @@ def newest_per_window(points: Iterable[Point]) -> list[Point]:
     Late labels are evaluated again; `model_perf.drift.replay` counts the same ones. One without samples stands for its
     window only where there is no other.
     """
-    newest: dict[tuple[UUID, int, Window], Point] = {}
-    for point in sorted(points, key=lambda p: (has_weight(p), p.evaluation_date, p.created_at, p.id)):
-        newest[point.model_id, point.model_version, (point.evaluation_start, point.evaluation_end)] = point
+    # By the number of the UUID: the hash of a UUID is a function in Python.
+    newest: dict[tuple[int, int, datetime, datetime], Point] = {}
+    for point in points:
+        window = (point.model_id.int, point.model_version, point.evaluation_start, point.evaluation_end)
+        other = newest.setdefault(window, point)
+        if other is not point:
+            newest[window] = max(other, point, key=lambda p: (has_weight(p), p.evaluation_date, p.created_at, p.id))
     return sorted(newest.values(), key=lambda p: (p.evaluation_end, p.id))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import numpy as np
+
 from model_perf._comparison import has_weight, newest_per_window
 from model_perf.policy import MonitoringPolicy
 from model_perf.repos import Point
@@ -12,6 +14,7 @@ from model_perf.results import Trend, VersionTrend
 
 _DAY = timedelta(days=1)
 _LARGEST = 1e150
+"""Where values are cut, since their squares would overflow: one absurd evaluation must not take the trend away."""
 
 
 def find_trend(
@@ -30,18 +33,13 @@ def find_trend(
     return Trend(metric=metric, since=since, until=until, series=series, evaluations=tuple(evaluations))
 
 
-def _within(value: float) -> float:
-    """The value, cut where its square would overflow: one absurd evaluation must not take the trend away."""
-    return max(-_LARGEST, min(float(value), _LARGEST))
-
-
 def _version_trend(version: int, metric: str, points: Sequence[Point], policy: MonitoringPolicy) -> VersionTrend:
     from model_perf.stats import trend
 
     definition, first = policy.definition(metric), points[0].evaluation_end
     found = trend(
         [(point.evaluation_end - first) / _DAY for point in points],
-        [_within(point.metrics[metric]) for point in points],
+        np.clip([point.metrics[metric] for point in points], -_LARGEST, _LARGEST),
         higher_is_better=None if definition is None else definition.higher_is_better,
         best=None if definition is None else definition.best,
         floor=1e-12 if definition is None else definition.floor_distance,
