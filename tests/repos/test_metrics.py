@@ -274,6 +274,15 @@ async def test_points_carry_their_metrics(metrics: MetricsRepo) -> None:
     assert (point.model_id, point.model_version) == (given.ref.model_id, 1)
 
 
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(microseconds=1), timedelta(days=3)])
+async def test_a_point_has_all_its_times(metrics: MetricsRepo, late: timedelta) -> None:
+    """The date as it was given, which is the end of the window or later."""
+    end = START + timedelta(days=1)
+    await record(metrics, make_evaluation(evaluation_date=end + late))
+    (point,) = await metrics.list_points(make_ref(), since=START, until=NOW)
+    assert (point.evaluation_start, point.evaluation_end, point.evaluation_date) == (START, end, end + late)
+
+
 async def test_pairs_are_the_windows_inside(metrics: MetricsRepo) -> None:
     """Both models' evaluations on windows within [since, until], other models and machines left out."""
     a, b = make_ref(), make_ref("b", version=2)

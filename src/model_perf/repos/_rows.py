@@ -120,12 +120,13 @@ def read_evaluation(row: Row) -> Evaluation:
 
 
 def read_point(row: Row) -> Point:
+    end = row["evaluation_end"]
     return _make_point(
         model_id=_shared_id(row["model_id"]),
         model_version=row["model_version"],
-        evaluation_date=row["evaluation_date"],
+        evaluation_date=row["evaluation_date"] or end,
         evaluation_start=row["evaluation_start"],
-        evaluation_end=row["evaluation_end"],
+        evaluation_end=end,
         id=as_uuid(row["id"], "id"),
         created_at=row["created_at"],
         sample_count=row["sample_count"],

@@ -21,7 +21,7 @@ _UNCUT = 128
 """Points whose slopes are all kept: a sample of so few would take longer."""
 _UNSAMPLED = 1 << 14
 """The same of slopes that are kept."""
-_SAMPLE, _SAMPLE_PER_POINT = 1 << 16, 8
+_SAMPLE, _SAMPLE_PER_POINT = 1 << 16, 4
 _MIDDLE, _MOST = 4.0, 1 << 19
 """What is kept on either side of the median: a share of the slopes, times the square root of the points, which the 95%
 interval reaches at the largest autocorrelation that is taken for one; and its largest number, 4 MB."""
