@@ -244,6 +244,23 @@ async def test_a_failure_that_is_found_late_is_told(
     assert len(told) == 1
 
 
+async def test_a_failure_of_long_ago_is_in_the_inbox_only(
+    pool: asyncpg.Pool, timed: ModelPerformanceTracker, clock: Clock
+) -> None:
+    """What an import brings of years is not told when the first round finds it; up to 30 days ago, it is."""
+    told: list[Message] = []
+    channels = [CallableChannel(told.append)]
+    tracker = ModelPerformanceTracker(pool, schema=timed.schema, clock=clock, channels=channels)
+    old = await run_and_fail(tracker)
+    clock.now += HOUR
+    await run_and_fail(tracker, make_id("other"))
+    clock.now = START + 30 * DAY + HOUR
+    assert len((await tracker.run_checks()).failures or ()) == 2
+    assert [message.payload["model"]["machine_id"] for message in told] == [str(make_id("other"))]
+    [alert] = await tracker.active_alerts(machine_id=old.machine_id)
+    assert alert.alert_timestamp == alert.last_seen_at == old.training_end
+
+
 async def test_a_later_run_mends_it(timed: ModelPerformanceTracker, clock: Clock) -> None:
     """As retrained; a failure that a later run had made good before anybody looked is not told."""
     await run_and_fail(timed)

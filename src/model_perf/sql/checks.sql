@@ -2,8 +2,8 @@
 
 -- name: tell_failures
 -- $1 now: runs that have failed since the last call, each counted once by whoever marks it; one alert per slot. Those
--- that a later run has made good are marked only. The alert opens now: it is told, however long ago the run has failed.
--- last_seen_at is the end of the last one: a run that ends later mends it
+-- that a later run has made good are marked only. The alert opens now, so that it is told; for one of more than 30 days
+-- ago, as an import brings, it opened then. last_seen_at is the end of the last one: a run that ends later mends it
 WITH failed AS (
     UPDATE {schema}.model_training_history r
     SET failure_told_at = $1
@@ -28,7 +28,7 @@ INSERT INTO {schema}.model_alerts AS a
 SELECT gen_random_uuid(), 'training_failed', 'warning', t.model_type, t.machine_id, t.model_id, t.model_version,
     'training_failed:' || t.machine_id || ':' || t.model_type,
     format('%s: the training has failed in attempt %s: %s', t.model_type, t.attempt, left(t.error_message, 500)),
-    $1, t.failed_at, t.n,
+    CASE WHEN t.failed_at >= $1 - interval '720 hours' THEN $1 ELSE t.failed_at END, t.failed_at, t.n,
     jsonb_build_object('run_id', t.id, 'attempt', t.attempt, 'error_message', left(t.error_message, 500))
 FROM told t
 ORDER BY 8
