@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 
 import asyncpg
 import pytest
-from tests.factories import make_evaluation, make_evaluations, make_ref
+from tests.factories import START, make_evaluation, make_evaluations, make_ref
 from tests.writers import record
 
 from model_perf import Alert, ModelPerformanceTracker, ModelRef, MonitoringPolicy, RecordedEvaluation
@@ -195,3 +196,41 @@ async def test_without_an_open_alert_the_short_statement_is_used(
     await record_all(tracker, [BAD if verdict == "critical" else 1.0], first_day=14)
     state = json.loads(await pool.fetchval(f"SELECT state::text FROM {tracker.schema}.model_drift_state"))
     assert state["recovery"] == ([0, ["rmse"], 0, None] if verdict == "critical" else [None, [], 0, None])
+
+
+async def test_a_batch_that_ends_well_is_alerted(tracker: ModelPerformanceTracker) -> None:
+    """Ten bad windows and a good one are no good day: nothing is over by one. Each batch counts once, and three are."""
+    await tracker.record_many(make_evaluations(CALM))
+    await tracker.judge(REF)
+    for first_day in (14, 25):
+        await tracker.record_many(make_evaluations([BAD] * 10 + [1.0], first_day=first_day))
+        await tracker.judge(REF)
+    [alert] = await tracker.active_alerts()
+    assert alert.occurrences == 2
+    await tracker.judge(REF)
+    await tracker.record_many(make_evaluations([1.0, 1.01], first_day=36))
+    await tracker.judge(REF)
+    assert (await tracker.alerts.fetch(alert.id)).resolution == "recovered"
+    assert (await tracker.alerts.fetch(alert.id)).occurrences == 2
+
+
+async def test_a_batch_whose_alarm_is_over_by_its_end_alerts_nobody(tracker: ModelPerformanceTracker) -> None:
+    """Three good windows after the bad ones."""
+    await tracker.record_many(make_evaluations([*CALM, BAD, BAD, 1.0, 1.01, 0.99]))
+    await tracker.judge(REF)
+    assert await tracker.active_alerts() == []
+
+
+async def test_an_alert_of_a_window_that_is_dated_late_recovers(tracker: ModelPerformanceTracker) -> None:
+    """In the order of windows its alarm is over long ago; the alert that it opens ends with the next good ones."""
+    late = make_evaluation(
+        evaluation_start=START + timedelta(days=9, hours=6),
+        evaluation_end=START + timedelta(days=9, hours=12),
+        evaluation_date=START + timedelta(days=20),
+        metrics={"rmse": 9.0},
+    )
+    await tracker.record_many([*make_evaluations(CALM), late])
+    await tracker.judge(REF)
+    assert len(await tracker.active_alerts()) == 1
+    good = await record_all(tracker, [1.0, 1.01, 0.99], first_day=21)
+    assert [each.recovered is not None for each in good] == [False, False, True]

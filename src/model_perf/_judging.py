@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from attrs import evolve
@@ -36,6 +37,21 @@ def judge_evaluation(
         alerts=[_alert_row(evaluation.ref, report, evaluation.created_at)] if is_critical else (),
         wish=find_performance_wish(evaluation.ref, report, policy) if is_critical else None,
     )
+
+
+def find_news(reports: Sequence[DriftReport], is_new: Sequence[bool]) -> list[DriftReport]:
+    """Of a history the verdicts after the last one that was known before, the newest first."""
+    news = takewhile(lambda pair: pair[1], zip(reversed(reports), reversed(is_new), strict=True))
+    return [report for report, _ in news]
+
+
+def find_alarm(news: Sequence[DriftReport], state: PerformanceState) -> list[DriftReport]:
+    """The last critical verdict of *news*, if its alarm is not over by what came after it: the one to be alerted.
+
+    A batch often ends with a good window: by that alone nothing is over.
+    """
+    critical = [report for report in news if report.verdict == "critical"]
+    return critical[:1] if critical and (state.recovery.is_open or critical[0] is news[0]) else []
 
 
 def find_recovered(ref: ModelRef, state: PerformanceState, policy: MonitoringPolicy) -> list[Recovered]:

@@ -29,6 +29,8 @@ from model_perf._facade.shared import THREAD_POINTS
 from model_perf._facade.training import TrainingCalls
 from model_perf._judging import (
     alert_content,
+    find_alarm,
+    find_news,
     find_performance_wish,
     find_recovered,
     is_asked_for,
@@ -553,8 +555,9 @@ class ModelPerformanceTracker(
         """Judge the evaluations of a deployment that `record_many` stored, in time order.
 
         Recomputes the charts from the whole history, newest evaluation per window, and writes a verdict to those
-        evaluations from *since* on that have none. If the newest evaluation of all is one of them and critical, its
-        alert is opened and, if the policy says so, its training run; if the alarm is over by it, the alert is resolved.
+        evaluations from *since* on that have none. An alert is opened, and if the policy says so a training run, where
+        one of those is critical that are newer than all that were judged before, and the good ones after it are too few
+        for the alarm to be over. If the alarm is over by them, its alert is resolved.
         """
         start = None if since is None else check.as_timestamp(since, "since")
 
@@ -563,10 +566,10 @@ class ModelPerformanceTracker(
 
         async def judge_and_alert(connection: Connection) -> list[DriftReport]:
             bound = self._nest(connection)
-            reports, newest, over = await bound._replay(ref, is_wanted)
-            if newest is not None and newest.verdict == "critical":
-                await bound._open_alert(ref, newest)
-            elif newest is not None and over is not None:
+            reports, alarm, over = await bound._replay(ref, is_wanted)
+            if alarm is not None:
+                await bound._open_alert(ref, alarm)
+            elif over is not None:
                 await bound.alerts.recover(over)
             return reports
 
@@ -694,7 +697,8 @@ class ModelPerformanceTracker(
     ) -> tuple[list[DriftReport], DriftReport | None, Recovered | None]:
         """Recompute the charts and store the verdicts of the evaluations that are wanted.
 
-        The verdicts, that of the newest evaluation if it is one of them, and the alarm that is over, if one is.
+        The verdicts, and if the newest evaluation has one of them: the one that opens an alert, and the alarm that is
+        over.
         """
 
         def judge_all(
@@ -703,16 +707,18 @@ class ModelPerformanceTracker(
             reports, state = replay_stored(history, stored, self.policy)
             pairs = [(e, report) for e, report in zip(history, reports, strict=True) if is_wanted(e)]
             judged.extend(report for _, report in pairs)
-            newest.extend(report for e, report in pairs if e is history[-1])
-            over.extend(find_recovered(ref, state, self.policy))
-            return [with_verdict(e, report) for e, report in pairs], with_alert(state, is_alerted=stored.is_alerted)
+            news = find_news(reports, [is_wanted(e) for e in history])
+            alarm.extend(find_alarm(news, state))
+            over.extend(find_recovered(ref, state, self.policy) if news else ())
+            is_alerted = stored.is_alerted or bool(alarm)
+            return [with_verdict(e, report) for e, report in pairs], with_alert(state, is_alerted=is_alerted)
 
         judged: list[DriftReport] = []
-        newest: list[DriftReport] = []
+        alarm: list[DriftReport] = []
         over: list[Recovered] = []
         number = performance_fingerprint(ref)
         await self.metrics.rejudge(ref, judge_all, self._executor.moment(), fingerprint=number)
-        return judged, newest[0] if newest else None, over[0] if over else None
+        return judged, alarm[0] if alarm else None, over[0] if over else None
 
     async def _open_alert(self, ref: ModelRef, report: DriftReport) -> None:
         alert = await self.alerts.open_or_repeat(ref, **alert_content(ref, report))
