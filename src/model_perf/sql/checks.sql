@@ -56,8 +56,8 @@ RETURNING {alert_columns}
 -- name: tell_stale
 -- $1 now, $2 times the usual interval, $3 times a long one, $4 times that of batches: slots of which nothing was heard for
 -- longer than all. Usual is the median distance of the last 20 evaluations over the two versions that were evaluated last,
--- long the ninth decile: a model that rests at weekends is not silent on Mondays. An evaluation dated after its recording
--- counts from that on: a year of the future is no sign of life. Where many windows are recorded at once, as those of a day
+-- long the ninth decile: a model that rests at weekends is not silent on Mondays. An evaluation dated in the future counts
+-- from its recording on: a wrong year is no sign of life. Where many windows are recorded at once, as those of a day
 -- every night, the interval is that since the batch before. The id is made of the last evaluation: a silence is told
 -- once, whoever looks, and stays resolved where somebody has resolved it
 WITH deployed AS (
@@ -74,7 +74,8 @@ WITH deployed AS (
     SELECT d.machine_id, d.model_type, p.evaluation_date, max(p.created_at) AS created_at
     FROM deployed d
     CROSS JOIN LATERAL (
-        SELECT least(e.evaluation_date, e.created_at) AS evaluation_date, e.created_at FROM {schema}.model_performance_metrics e
+        SELECT CASE WHEN e.evaluation_date <= $1 THEN e.evaluation_date ELSE e.created_at END AS evaluation_date, e.created_at
+        FROM {schema}.model_performance_metrics e
         WHERE e.model_id = d.model_id AND e.model_version = d.model_version AND e.machine_id = d.machine_id
         ORDER BY e.evaluation_date DESC, e.id DESC LIMIT 20
     ) p
@@ -86,7 +87,7 @@ WITH deployed AS (
     FROM evaluated v
     WINDOW slot AS (PARTITION BY v.machine_id, v.model_type ORDER BY v.evaluation_date)
 ), heard AS (
-    SELECT i.machine_id, i.model_type, max(i.created_at) AS last_at,
+    SELECT i.machine_id, i.model_type, greatest(max(i.created_at), max(i.evaluation_date)) AS last_at,
         percentile_cont(0.5) WITHIN GROUP (ORDER BY i.distance) AS usual,
         percentile_cont(0.9) WITHIN GROUP (ORDER BY i.distance) AS long
     FROM distances i
@@ -144,12 +145,13 @@ WHERE a.id IN (
     WHERE NOT o.is_resolved AND o.alert_type = 'stale_model' AND EXISTS (
         SELECT FROM {schema}.models m
         CROSS JOIN LATERAL (
-            SELECT p.created_at FROM {schema}.model_performance_metrics p
+            SELECT greatest(p.created_at, CASE WHEN p.evaluation_date <= $1 THEN p.evaluation_date END) AS heard_at
+            FROM {schema}.model_performance_metrics p
             WHERE p.model_id = m.model_id AND p.model_version = m.model_version AND p.machine_id = m.machine_id
             ORDER BY p.evaluation_date DESC, p.id DESC LIMIT 20
         ) e
         WHERE m.machine_id = o.machine_id AND m.model_type = o.model_type
-            AND e.created_at > (o.alert_details ->> 'last_evaluation_at')::timestamptz)
+            AND e.heard_at > (o.alert_details ->> 'last_evaluation_at')::timestamptz)
     ORDER BY o.id FOR UPDATE SKIP LOCKED)
 RETURNING {alert_columns}
 
