@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from attrs import evolve
@@ -119,23 +119,45 @@ async def test_the_severity_is_that_of_the_event(bound: ModelPerformanceTracker)
     ]
 
 
-async def test_a_snoozed_alert_is_told_of_only_when_it_escalates(bound: ModelPerformanceTracker) -> None:
-    """What else happens to it is dropped, with the reason; one whose snooze is over, by time or worse, is told of."""
+async def told(tracker: ModelPerformanceTracker, minutes: float) -> list[tuple[str, UUID]]:
+    """What is routed at a time, and delivered: event and alert."""
+    await tracker.notifications.route([channel()], now=at(minutes))
+    held = await claim(tracker.notifications, minutes)
+    await tracker.notifications.mark_delivered(held, now=at(minutes))
+    return [(each.event, each.alert_id) for each in held]
+
+
+async def test_a_snoozed_alert_is_told_of_when_it_escalates_or_comes_back(bound: ModelPerformanceTracker) -> None:
+    """That it opened waits for the end of the snooze, if nobody was told before; what became worse is told at once."""
     over, snoozed, worse = await open_alerts(bound, 3)
     for alert, end in ((over, 2), (snoozed, 30), (worse, 30)):
         await bound.alerts.snooze(alert.id, until=at(end), by="ada", now=at(1))
+    assert await told(bound, 1.5) == []
     await bound.alerts.open_or_repeat(
         make_ref("model 2"), alert_type="no_data", severity="critical", message="m", now=at(2)
     )
-    await bound.notifications.route([channel()], now=at(3))
-    rows = await stored(bound.notifications)
-    assert sorted((each.event, each.status, each.alert_id == snoozed.id) for each in rows) == [
-        ("escalated", "pending", False),
-        ("opened", "dropped", True),
-        ("opened", "pending", False),
-        ("opened", "pending", False),
-    ]
-    assert [each.error_message for each in rows if each.status == "dropped"] == ["the alert was snoozed"]
+    assert await told(bound, 3) == [("opened", over.id), ("escalated", worse.id)]
+    assert [each.run_after for each in await stored(bound.notifications) if each.status == "pending"] == [at(30)] * 2
+    await bound.alerts.snooze(snoozed.id, until=at(60), by="ada", now=at(29))
+    assert await told(bound, 59) == []
+    assert await told(bound, 60) == [("opened", snoozed.id)]
+    [dropped] = [each for each in await stored(bound.notifications) if each.status == "dropped"]
+    assert (dropped.alert_id, dropped.event, dropped.error_message) == (worse.id, "opened", "the alert was snoozed")
+
+
+async def test_an_alert_that_was_resolved_in_its_snooze_is_not_told(bound: ModelPerformanceTracker) -> None:
+    """Neither that it opened nor that it is over, whoever looks when."""
+    for i, last in enumerate((5, 90)):
+        [alert] = await open_alerts(bound, alert_type=f"type {i}")
+        await bound.alerts.snooze(alert.id, until=at(60), by="ada", now=at(1))
+        assert await told(bound, 2) == []
+        await bound.alerts.resolve(alert.id, by="ada", now=at(3))
+        assert await told(bound, 4) == []
+        assert await told(bound, last) == []
+    assert await told(bound, 90) == []
+    assert {(each.status, each.error_message) for each in await stored(bound.notifications)} == {
+        ("dropped", "the alert was snoozed")
+    }
 
 
 async def test_a_claim_takes_what_is_due_longest(bound: ModelPerformanceTracker) -> None:

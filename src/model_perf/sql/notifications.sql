@@ -25,21 +25,27 @@ SELECT count(*) AS n FROM dropped
 
 -- name: route
 -- $1 channels, in order: a JSON array of channel, events, severities, model_types, alert_types (null = all); $2 now,
--- $3 limit. The row of the event becomes that of the first channel, the others get rows of their own
+-- $3 limit. The row of the event becomes that of the first channel, the others get rows of their own. That a snoozed alert
+-- opened waits until the snooze is over, and is dropped where the alert has been resolved or become worse meanwhile
 WITH channels AS MATERIALIZED (
     SELECT c.channel, c.place, c.events, c.severities, c.model_types, c.alert_types
     FROM jsonb_to_recordset($1::text::jsonb) AS c (
         channel text, place integer, events text[], severities text[], model_types text[], alert_types text[])
 ), unrouted AS MATERIALIZED (
-    SELECT n.id, n.event_id, n.run_after, n.created_at FROM {schema}.model_notifications n
+    SELECT n.id, n.event_id, n.run_after, n.created_at, n.error_message FROM {schema}.model_notifications n
     WHERE n.channel = '' AND n.status = 'pending' AND n.run_after <= $2
     ORDER BY n.run_after, n.event_id LIMIT $3 FOR UPDATE SKIP LOCKED
 ), facts AS MATERIALIZED (
     SELECT u.id, u.event_id, u.run_after, u.created_at, e.event, e.severity, a.model_type, a.alert_type,
-        coalesce(a.snoozed_until > $2, false) AND e.event <> 'escalated' AS is_snoozed
+        CASE WHEN s.is_snoozed AND e.event = 'opened' AND NOT a.is_resolved THEN a.snoozed_until END AS waits_until,
+        s.is_snoozed OR s.has_waited AND (a.is_resolved OR a.severity <> e.severity) AS is_unwanted
     FROM unrouted u
     JOIN {schema}.model_alert_events e ON e.id = u.event_id
     JOIN {schema}.model_alerts a ON a.id = e.alert_id
+    CROSS JOIN LATERAL (VALUES (
+        coalesce(a.snoozed_until > $2, false) AND e.event <> 'escalated',
+        coalesce(u.error_message = 'the alert is snoozed', false)
+    )) AS s (is_snoozed, has_waited)
 ), wanted AS MATERIALIZED (
     SELECT f.id, f.event_id, f.run_after, f.created_at, c.channel,
         row_number() OVER (PARTITION BY f.id ORDER BY c.place) AS place
@@ -47,23 +53,26 @@ WITH channels AS MATERIALIZED (
     JOIN channels c ON f.event = ANY (c.events) AND f.severity = ANY (c.severities)
         AND coalesce(f.model_type = ANY (c.model_types), true)
         AND coalesce(f.alert_type = ANY (c.alert_types), true)
-    WHERE NOT f.is_snoozed
+    WHERE NOT f.is_unwanted
 ), settled AS (
     UPDATE {schema}.model_notifications n
     SET channel = coalesce(w.channel, ''),
-        status = CASE WHEN w.channel IS NULL THEN 'dropped' ELSE 'pending' END,
+        status = CASE WHEN w.channel IS NULL AND f.waits_until IS NULL THEN 'dropped' ELSE 'pending' END,
+        run_after = coalesce(f.waits_until, n.run_after),
         error_message = CASE
-            WHEN f.is_snoozed THEN 'the alert was snoozed' WHEN w.channel IS NULL THEN 'no channel takes it' END
+            WHEN f.waits_until IS NOT NULL THEN 'the alert is snoozed'
+            WHEN f.is_unwanted THEN 'the alert was snoozed'
+            WHEN w.channel IS NULL THEN 'no channel takes it' END
     FROM facts f LEFT JOIN wanted w ON w.id = f.id AND w.place = 1
     WHERE n.id = f.id
-    RETURNING n.status
+    RETURNING n.status, n.channel
 ), added AS (
     INSERT INTO {schema}.model_notifications (event_id, channel, run_after, created_at)
     SELECT w.event_id, w.channel, w.run_after, w.created_at FROM wanted w WHERE w.place > 1
     RETURNING id
 )
 SELECT count(*) AS n_events, count(*) FILTER (WHERE s.status = 'dropped') AS n_dropped,
-    count(*) FILTER (WHERE s.status = 'pending') + (SELECT count(*) FROM added) AS n_routed
+    count(*) FILTER (WHERE s.channel <> '') + (SELECT count(*) FROM added) AS n_routed
 FROM settled s
 
 -- name: claim
