@@ -234,3 +234,18 @@ async def test_an_alert_of_a_window_that_is_dated_late_recovers(tracker: ModelPe
     assert len(await tracker.active_alerts()) == 1
     good = await record_all(tracker, [1.0, 1.01, 0.99], first_day=21)
     assert [each.recovered is not None for each in good] == [False, False, True]
+
+
+async def test_a_window_of_a_wrong_year_makes_no_other_late(tracker: ModelPerformanceTracker) -> None:
+    """Its note says so; the charts go on, and an alert resolves itself, after a replay as before."""
+    await record_all(tracker, CALM)
+    wrong = await record(tracker, make_evaluation(day=100 * 365, metrics={"rmse": 1.0}))
+    assert any("ends more than a year after it was recorded" in note for note in wrong.drift.notes)
+    [bad, *_, good] = await record_all(tracker, [BAD, 1.0, 1.01, 0.99], first_day=14)
+    assert bad.alert is not None
+    assert good.recovered is not None
+    again = await record_all(tracker, [BAD, 1.0], first_day=18)
+    await tracker.rebuild_state(REF)
+    last = await record_all(tracker, [1.0] * 5, first_day=20)
+    assert again[0].alert is not None
+    assert [each.recovered is not None for each in last] == [False] * 4 + [True]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from attrs import evolve
 
@@ -13,6 +13,9 @@ from model_perf.drift._report import DriftReport
 from model_perf.drift._state import EMPTY, MetricState, PerformanceState, restart_chart, restarted_charts
 from model_perf.policy import MonitoringPolicy
 from model_perf.records import Evaluation
+
+_FURTHEST_AHEAD = timedelta(days=366)
+"""How long after its recording a window may end: one of a wrong year would make all that come after it late."""
 
 
 def judge_performance(
@@ -41,7 +44,7 @@ def judge_performance(
     -------
     tuple of DriftReport and PerformanceState
         The state to judge the next evaluation by: the very same object where the evaluation does not count, because
-        it is late, overlaps the training data, has no samples or no metric with a known direction.
+        it is late or of a wrong year, overlaps the training data, has no samples or no metric with a known direction.
 
     Notes
     -----
@@ -66,7 +69,7 @@ def judge_performance(
     if not judged or evaluation.sample_count == 0:
         return as_report(evaluation, policy, (), notes), state
     overlaps = _overlaps(evaluation, training_data_end)
-    counts = not overlaps and not _is_late(state, evaluation)
+    counts = not (overlaps or _is_late(state, evaluation) or _is_ahead(evaluation))
     readings = read_metrics(state, evaluation, policy, judged, counts=counts)
     checks = [check_metric(each, policy, n_metrics=len(readings), is_in_sample=overlaps) for each in readings]
     report = as_report(evaluation, policy, checks, notes)
@@ -138,6 +141,10 @@ def _is_late(state: PerformanceState, evaluation: Evaluation) -> bool:
     return state.last_end is not None and evaluation.evaluation_end <= state.last_end
 
 
+def _is_ahead(evaluation: Evaluation) -> bool:
+    return evaluation.created_at is not None and evaluation.evaluation_end - evaluation.created_at > _FURTHEST_AHEAD
+
+
 def _overlaps(evaluation: Evaluation, training_data_end: datetime | None) -> bool:
     return training_data_end is not None and evaluation.evaluation_start < training_data_end
 
@@ -152,7 +159,11 @@ def _notes(
         notes.append("no samples: carries no weight, not entered in baseline and chart")
     if _overlaps(evaluation, training_data_end):
         notes.append("overlaps the training data: not entered in baseline and chart")
-    if _is_late(state, evaluation):
+    if _is_ahead(evaluation):
+        notes.append(
+            "ends more than a year after it was recorded: judged by the interval, not entered in baseline and chart"
+        )
+    elif _is_late(state, evaluation):
         notes.append("late evaluation: judged by the interval, not entered in baseline and chart")
     elif state.last_end is not None and evaluation.evaluation_start < state.last_end:
         notes.append("overlaps the window before it: shares data with the evaluation it follows")
