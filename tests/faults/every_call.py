@@ -381,6 +381,7 @@ async def read_everything(tracker: ModelPerformanceTracker) -> dict[str, Any]:
         "deployments": await _pages(lambda cursor: metrics.list_models(limit=2, cursor=cursor)),
         "wish": await training.fetch_wish((await training.list_runs(model_type="worked")).items[0]),
         "outlook": await training.fetch_outlook("worked", MACHINE),
+        "sightings": await tracker.workers.list_sightings(["worked", "never seen"]),
         "workers": await tracker.workers.list_workers(since=START),
         "champions": await _pages(lambda c: tracker.champions.list_changes("worked", MACHINE, limit=1, cursor=c)),
         "runs": await _pages(lambda cursor: training.list_runs(limit=1, cursor=cursor)),
