@@ -23,6 +23,7 @@ from model_perf import (
     ModelRef,
     MonitoringPolicy,
     RecordedEvaluation,
+    TrainingOutcome,
 )
 
 HOUR = timedelta(hours=1)
@@ -206,6 +207,24 @@ async def test_an_open_run_is_enough(acting: Make) -> None:
     assert recorded.alert.auto_action["reason"] == "skipped: a run is open already"
     assert recorded.alert.auto_action["run_id"] == str(open_run.id)
     assert not recorded.alert.auto_action_taken
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_the_version_of_a_run_that_was_open_is_tested(acting: Make, dry_run: bool) -> None:
+    """The rule wants a new version tested: who asked for the run is no matter. A dry run starts nothing."""
+    tracker = acting(AutomationRule(retrain=True, start_ab_test=True), dry_run=dry_run)
+    await tracker.promote(REF)
+    run = (await tracker.trigger_retraining(model_type="baseline", machine_id=REF.machine_id)).run
+    recorded = await degrade(tracker)
+    assert recorded.alert is not None
+    assert recorded.alert.auto_action["run_id"] == str(run.id)
+    assert await tracker.training.claim("w", lease=HOUR) is not None
+    made = TrainingOutcome(model_id=REF.model_id, model_version=2)
+    await tracker.complete_training(run.id, 1, made)
+    tests = (await tracker.ab_tests.list_tests()).items
+    assert [test.training_run_id for test in tests] == ([] if dry_run else [run.id])
+    action = (await tracker.alerts.fetch(recorded.alert.id)).auto_action
+    assert action.get("test_id") == (None if dry_run else str(tests[0].id))
 
 
 @pytest.mark.parametrize("how", ["rule", "retrain_on"])

@@ -162,7 +162,8 @@ def find_wish(
     trigger = "degradation" if alert_type == PERFORMANCE_ALERT else "drift"
     limits = {"cooldown_s": automation.cooldown_s, "max_per_day": automation.max_per_day}
     wish = _wish(trigger, severity, number, reason, policy) | limits | {"dry_run": automation.dry_run}
-    return wish | {"start_ab_test": True} if rule.start_ab_test else wish
+    # A run that is open already is no dry run, and its version would be tested.
+    return wish | {"start_ab_test": True} if rule.start_ab_test and not automation.dry_run else wish
 
 
 def _wish(trigger_type: str, severity: str, number: str, reason: str, policy: MonitoringPolicy) -> dict[str, object]:

@@ -159,14 +159,13 @@ def storable(text: str) -> str:
 
 
 async def follow_up(tracker: ModelPerformanceTracker, run: TrainingRun) -> None:
-    """Start the test that the policy, or the alert that asked for the run, wants of its version.
+    """Start the test that the policy, or an alert that waits for the run, wants of its version.
 
     Then the alerts that the version answers are resolved; those of a slot whose test has begun wait for it. The run is
     completed whatever comes of it, and what was done is kept on the alert. Done again, it does nothing twice.
     """
     try:
-        if run.alert_id is not None or tracker.policy.challenge_champion:
-            await _start_wished_test(tracker, run)
+        await _start_wished_test(tracker, run)
     except Exception as error:
         log.warning("run %s: no test of its version is started: %s", run.id, error)
     try:
@@ -176,12 +175,12 @@ async def follow_up(tracker: ModelPerformanceTracker, run: TrainingRun) -> None:
 
 
 async def _start_wished_test(tracker: ModelPerformanceTracker, run: TrainingRun) -> None:
-    is_wanted, is_tested, is_off = await tracker.training.fetch_wish(run)
-    if (is_wanted or tracker.policy.challenge_champion) and not is_tested:
+    wanted_by, is_tested, is_off = await tracker.training.fetch_wish(run)
+    if (wanted_by or tracker.policy.challenge_champion) and not is_tested:
         done = {"reason": f"{_untested(run)}: automation is switched off"} if is_off else await _try(tracker, run)
         log.info("run %s: %s", run.id, done["reason"])
-        if run.alert_id is not None:
-            await tracker.alerts.note_act(run.alert_id, done)
+        for number in sorted({*wanted_by, *filter(None, [run.alert_id])}):
+            await tracker.alerts.note_act(number, done)
 
 
 def _untested(run: TrainingRun) -> str:

@@ -259,12 +259,12 @@ class TrainingRepo:
             raise NotFoundError(f"no training run {number}")
         return read_training_run(row)
 
-    async def fetch_wish(self, run: TrainingRun) -> tuple[bool, bool, bool]:
-        """Whether the alert that asked for a run wants a test; whether one was started; whether the switch is off."""
+    async def fetch_wish(self, run: TrainingRun) -> tuple[list[UUID], bool, bool]:
+        """The alerts that want a run's version tested; whether that was started; whether the switch is off."""
         args = as_training_run(run).alert_id, run.machine_id, run.model_type, run.id
         row = await self._executor.fetchrow(self._queries["fetch_wish"], *args)
         assert row is not None
-        return row["is_test_wanted"], row["is_tested"], row["is_switched_off"]
+        return [UUID(number) for number in row["wanted_by"]], row["is_tested"], row["is_switched_off"]
 
     async def list_runs(
         self,

@@ -146,9 +146,13 @@ RETURNING {columns}
 SELECT {columns} FROM {schema}.model_training_history r WHERE r.id = $1
 
 -- name: fetch_wish
--- $1 alert_id, $2 machine_id, $3 model_type, $4 run
-SELECT EXISTS (SELECT FROM {schema}.model_alerts a WHERE a.id = $1 AND a.auto_action ->> 'start_ab_test' = 'true')
-        AS is_test_wanted,
+-- $1 alert_id, $2 machine_id, $3 model_type, $4 run; wanted_by = the alert that asked for the run, and the open ones for
+-- which it was enough that the run was open, where their rule wants its version tested
+SELECT ARRAY(
+        SELECT a.id::text FROM {schema}.model_alerts a
+        WHERE a.auto_action ->> 'start_ab_test' = 'true' AND (a.id = $1 OR (
+            a.machine_id = $2 AND a.model_type = $3 AND NOT a.is_resolved AND a.auto_action ->> 'run_id' = $4::uuid::text))
+        ORDER BY a.id) AS wanted_by,
     EXISTS (SELECT FROM {schema}.model_ab_tests t WHERE t.training_run_id = $4) AS is_tested,
     EXISTS (SELECT FROM {schema}.model_automation s
         WHERE s.machine_id = $2 AND s.model_type = $3 AND NOT s.is_enabled) AS is_switched_off
