@@ -320,6 +320,25 @@ async def test_a_drain_ends_though_the_database_stays_away(
     assert time.monotonic() - began < 10.0
 
 
+async def test_a_worker_begins_and_ends_though_the_database_hangs(
+    tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It does not refuse the connection, it never answers; what is due is done once it does."""
+    monkeypatch.setattr(worker_module, "TO_NOTE_S", 0.1)
+
+    async def hang(*args: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(tracker.workers, "start", hang)
+    monkeypatch.setattr(tracker.workers, "stop", hang)
+    tracker.trainer("baseline")(lambda run, context: outcome())
+    run = await open_run(tracker)
+    async with asyncio.timeout(10.0):
+        assert (await work(tracker, run)).training_status == "completed"
+    assert "starts without the database: no answer" in caplog.text
+    assert "its end is not noted: no answer" in caplog.text
+
+
 async def test_a_drain_waits_for_what_is_trained(
     tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,8 +30,8 @@ LONGEST_PAUSE_S = 30.0
 """Between two polls, while the database does not answer."""
 LONGEST_SILENCE_S = 300.0
 """Of a database for which `Worker.drain` waits: longer than a restart or a failover takes."""
-STOP_S = 5.0
-"""What the database has to note that a worker has ended."""
+TO_NOTE_S = 10.0
+"""What the database has to note that a worker begins, or has ended; one that hangs would else never answer."""
 
 
 class WorkerOptions(TypedDict, total=False):
@@ -160,11 +160,11 @@ class Worker:
         if not self._trainers.by_type:
             raise InvalidInputError("worker", "there is no trainer; register one, as in @tracker.trainer('baseline')")
         try:
-            await self._tracker.workers.start(self.name, list(self._trainers.by_type))
-        except StorageError as error:
-            if not error.retry_safe:
+            await asyncio.wait_for(self._tracker.workers.start(self.name, list(self._trainers.by_type)), TO_NOTE_S)
+        except (StorageError, TimeoutError) as error:
+            if isinstance(error, StorageError) and not error.retry_safe:
                 raise
-            log.warning("worker %s: starts without the database: %s", self.name, error)
+            log.warning("worker %s: starts without the database: %s", self.name, str(error) or "no answer")
         self._polling = asyncio.create_task(self._poll())
         return self
 
@@ -178,9 +178,9 @@ class Worker:
         finally:
             await self._cancel_all()
         try:
-            await asyncio.wait_for(self._tracker.workers.stop(self.name), STOP_S)
+            await asyncio.wait_for(self._tracker.workers.stop(self.name), TO_NOTE_S)
         except (StorageError, TimeoutError) as late:
-            log.warning("worker %s: its end is not noted: %s", self.name, late)
+            log.warning("worker %s: its end is not noted: %s", self.name, str(late) or "no answer")
 
     async def _end_polling(self) -> None:
         """A claim under way is waited for, as its answer would be lost; but not for ever."""
