@@ -822,6 +822,33 @@ async def test_a_worker_ends_though_its_report_is_not_heard(
     assert (run.training_status, run.attempt) == ("completed", 2)
 
 
+@pytest.mark.parametrize("what", ["claim_many", "heartbeat", "complete_training"])
+async def test_a_call_that_is_never_answered_is_made_again(
+    tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """As on a connection whose other end is gone without a word; the run stays with its attempt, and is completed."""
+    monkeypatch.setattr(attempts, "TO_BEAT_S", 0.2)
+    monkeypatch.setattr(attempts, "TO_REPORT_S", 0.5)
+    monkeypatch.setattr(worker_module, "TO_CLAIM_S", 0.5)
+    tracker._executor.acquire_timeout_s = 0.2
+    owner = tracker if what == "complete_training" else tracker.training
+    call, calls = getattr(owner, what), list[int]()
+
+    async def hang_once(*args: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            await asyncio.Event().wait()
+        return await call(*args, **options)
+
+    monkeypatch.setattr(owner, what, hang_once)
+    tracker.trainer("baseline")(_sleeper(2.0))  # twice the lease
+    run = await open_run(tracker)
+    async with asyncio.timeout(20.0), tracker.worker(**FAST | {"lease_s": 1.0}):
+        await until_ended(tracker, run)
+    run = await tracker.training.fetch_run(run.id)
+    assert (run.training_status, run.attempt, len(calls) > 1) == ("completed", 1, True)
+
+
 async def test_whatever_goes_wrong_with_a_claim_it_goes_on(
     tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

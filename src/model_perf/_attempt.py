@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("model_perf.worker")
 
+T = TypeVar("T")
+
 _SHORT = reprlib.Repr()  # unlike repr() it never raises, whatever a trainer has returned
 _SHORT.maxother = _SHORT.maxstring = 200
 
@@ -31,8 +33,25 @@ BEATS_PER_LEASE = 3
 """Two heartbeats may fail before the lease is lost."""
 LONGEST_NEWS_S = 1.0
 """Progress is written at most so often."""
+TO_BEAT_S = 5.0
+"""What a heartbeat waits for its answer, once it has a connection, before it is sent again on another one."""
+TO_REPORT_S = 300.0
+"""The same of a report, and of what follows from it."""
 TO_END_S = 5.0
 """What a trainer that is told to end has for it, before its slot counts as stuck."""
+
+
+async def answered(tracker: ModelPerformanceTracker, call: Awaitable[T], within_s: float) -> T:
+    """The answer of a server that may be gone without a word, which TCP would wait for for minutes, or for ever.
+
+    The wait for a connection comes on top: who gives up his place in the queue of a busy pool would never get one.
+    """
+    limit_s = tracker._executor.acquire_timeout_s + within_s
+    try:
+        async with asyncio.timeout(limit_s):
+            return await call
+    except TimeoutError:
+        raise StorageError(f"no answer within {limit_s:g} s", retry_safe=True, outcome_unknown=True) from None
 
 
 @frozen(kw_only=True)
@@ -168,7 +187,7 @@ class Attempt:
         failures = 0
         while True:
             try:
-                run = await report()
+                run = await answered(self._tracker, report(), TO_REPORT_S)
             except (ConflictError, NotFoundError) as refused:
                 held = getattr(refused, "existing", None)
                 if isinstance(refused, ConflictError) and not isinstance(held, TrainingRun):
@@ -204,19 +223,21 @@ class Attempt:
         news_s = min(LONGEST_NEWS_S, self._limits.beat_s)
         await asyncio.sleep(news_s)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._context._news.wait(), self._limits.beat_s - news_s)
+            async with asyncio.timeout(self._limits.beat_s - news_s):
+                await self._context._news.wait()
         self._context._news.clear()
 
     async def _renew(self) -> None:
         context = self._context
+        beat = self._tracker.training.heartbeat(
+            self.run.id,
+            self.run.attempt,
+            lease=self._limits.lease,
+            progress=context._progress,
+            stage=context._stage,
+        )
         try:
-            await self._tracker.training.heartbeat(
-                self.run.id,
-                self.run.attempt,
-                lease=self._limits.lease,
-                progress=context._progress,
-                stage=context._stage,
-            )
+            await answered(self._tracker, beat, TO_BEAT_S)
         except (ConflictError, NotFoundError) as lost:
             if not self._lost.done():
                 self._lost.set_result(str(lost))

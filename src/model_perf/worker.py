@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self, TypedDict
 from uuid import uuid4
 
 from model_perf import _validation as check
-from model_perf._attempt import TO_END_S, Attempt, Limits
+from model_perf._attempt import TO_END_S, Attempt, Limits, answered
 from model_perf.errors import InvalidInputError, ModelPerfError, StorageError
 from model_perf.records import TrainingRun
 
@@ -28,6 +28,8 @@ UPKEEP_EVERY_S = 10.0
 """How often a worker notes that it lives, and fails runs that nobody reports on any more."""
 LONGEST_PAUSE_S = 30.0
 """Between two polls, while the database does not answer."""
+TO_CLAIM_S = 60.0
+"""What a claim waits for its answer, once it has a connection, before it is made anew on another one."""
 LONGEST_SILENCE_S = 300.0
 """Of a database for which `Worker.drain` waits: longer than a restart or a failover takes."""
 TO_NOTE_S = 10.0
@@ -160,7 +162,8 @@ class Worker:
         if not self._trainers.by_type:
             raise InvalidInputError("worker", "there is no trainer; register one, as in @tracker.trainer('baseline')")
         try:
-            await asyncio.wait_for(self._tracker.workers.start(self.name, list(self._trainers.by_type)), TO_NOTE_S)
+            async with asyncio.timeout(TO_NOTE_S):
+                await self._tracker.workers.start(self.name, list(self._trainers.by_type))
         except (StorageError, TimeoutError) as error:
             if isinstance(error, StorageError) and not error.retry_safe:
                 raise
@@ -178,7 +181,8 @@ class Worker:
         finally:
             await self._cancel_all()
         try:
-            await asyncio.wait_for(self._tracker.workers.stop(self.name), TO_NOTE_S)
+            async with asyncio.timeout(TO_NOTE_S):
+                await self._tracker.workers.stop(self.name)
         except (StorageError, TimeoutError) as late:
             log.warning("worker %s: its end is not noted: %s", self.name, str(late) or "no answer")
 
@@ -210,7 +214,7 @@ class Worker:
             self._wake.clear()
             asked = set(self._draining)  # before the look: what is opened after it is not seen by it
             try:
-                claimed = await self._claim()
+                claimed = await answered(self._tracker, self._claim(), TO_CLAIM_S)
             except Exception as error:  # whatever it is, a worker that stopped asking would be worse
                 failures += 1
                 log.warning("worker %s: no claim: %s", self.name, error, exc_info=not isinstance(error, ModelPerfError))
@@ -271,7 +275,8 @@ class Worker:
 
 async def _wait_for(event: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _own_name() -> str:

@@ -70,7 +70,7 @@ class Executor:
         self._clock = clock
         self._source = source
         self._connection = connection
-        self._acquire_timeout_s = acquire_timeout_s
+        self.acquire_timeout_s = acquire_timeout_s
         self._schema_seen = _SchemaSeen()
         self._is_busy = False
         self._is_nested = False
@@ -103,7 +103,7 @@ class Executor:
         bound = Executor(
             self._source,
             self.schema,
-            acquire_timeout_s=self._acquire_timeout_s,
+            acquire_timeout_s=self.acquire_timeout_s,
             clock=self._clock,
             connection=connection,
         )
@@ -223,12 +223,12 @@ class Executor:
 
     @asynccontextmanager
     async def _acquired(self) -> AsyncIterator[Connection]:
-        lease = self.pool.acquire(timeout=self._acquire_timeout_s)
+        lease = self.pool.acquire(timeout=self.acquire_timeout_s)
         try:
             connection = await lease.__aenter__()
         except TimeoutError as error:
             raise StorageError(
-                f"no connection came free within {self._acquire_timeout_s:g} s; inside your own transaction use "
+                f"no connection came free within {self.acquire_timeout_s:g} s; inside your own transaction use "
                 "tracker.bind(connection), else enlarge the pool",
                 retry_safe=True,
             ) from error
