@@ -665,6 +665,25 @@ async def test_a_worker_that_starts_without_the_database_is_seen_later(
     await worker.__aexit__(None, None, None)
 
 
+async def test_a_worker_that_polls_rarely_is_alive(
+    tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so every ten seconds, however seldom it looks for runs: it takes none up meanwhile."""
+    monkeypatch.setattr(worker_module, "UPKEEP_EVERY_S", 0.1)
+    tracker.trainer("baseline")(lambda run, context: outcome())
+    async with tracker.worker(**FAST | {"poll_s": 3600.0}) as worker:
+        await worker.drain()
+        run, begun = await open_run(tracker), datetime.now(UTC)
+
+        async def is_seen_again() -> bool:
+            return len(await tracker.workers.list_workers(since=begun + timedelta(seconds=0.3))) == 1
+
+        await until(is_seen_again)
+        assert (await tracker.training.fetch_run(run.id)).training_status == "pending"
+        await worker.drain()
+        assert (await tracker.training.fetch_run(run.id)).training_status == "completed"
+
+
 async def test_trainers_belong_to_their_tracker(tracker: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:
     """Nothing is registered for other trackers, and nothing twice."""
     tracker.trainer("baseline")(lambda run, context: outcome())

@@ -114,7 +114,7 @@ class Worker:
         self._wake, self._stopping = asyncio.Event(), asyncio.Event()
         self._draining: set[asyncio.Event] = set()
         self._polling: asyncio.Task[None] | None = None
-        self._next_upkeep = self._silent_since = 0.0
+        self._next_look = self._next_upkeep = self._silent_since = 0.0
 
     @property
     def running(self) -> tuple[TrainingRun, ...]:
@@ -211,8 +211,10 @@ class Worker:
     async def _poll(self) -> None:
         failures = 0
         while not self._stopping.is_set():
-            self._wake.clear()
             asked = set(self._draining)  # before the look: what is opened after it is not seen by it
+            if asked or self._wake.is_set():
+                self._next_look = 0.0
+            self._wake.clear()
             try:
                 claimed = await answered(self._tracker, self._claim(), TO_CLAIM_S)
             except Exception as error:  # whatever it is, a worker that stopped asking would be worse
@@ -226,7 +228,7 @@ class Worker:
                 self._begin(run)
             if len(self._held) <= self.n_stuck:
                 self._say_drained(asked)
-            await _wait_for(self._wake, self._poll_s)
+            await _wait_for(self._wake, min(self._poll_s, UPKEEP_EVERY_S))
         self._say_drained(self._draining)
 
     def _say_drained(self, asked: set[asyncio.Event]) -> None:
@@ -244,7 +246,8 @@ class Worker:
     async def _claim(self) -> list[TrainingRun]:
         """One statement at most: none where all slots are taken and nothing is to be noted."""
         now = asyncio.get_running_loop().time()
-        free, is_due = self._concurrency - len(self._held), now >= self._next_upkeep
+        is_due = now >= self._next_upkeep
+        free = self._concurrency - len(self._held) if now >= self._next_look else 0
         if not (free or is_due):
             return []
         claimed = await self._tracker.training.claim_many(
@@ -255,6 +258,8 @@ class Worker:
             upkeep=is_due,
             held=[attempt.run.id for attempt in self._held.values() if not attempt.is_stuck],
         )
+        if free:
+            self._next_look = now + self._poll_s
         if is_due:
             self._next_upkeep = now + UPKEEP_EVERY_S
         self._silent_since = asyncio.get_running_loop().time()
