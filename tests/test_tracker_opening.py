@@ -12,7 +12,7 @@ import pytest
 from tests.factories import START, make_evaluation, make_ref
 from tests.repos.contents import count_rows
 
-from model_perf import Evaluation, ModelPerformanceTracker, SchemaError, StorageError
+from model_perf import Evaluation, InvalidInputError, ModelPerformanceTracker, SchemaError, StorageError
 
 
 async def record(tracker: ModelPerformanceTracker, evaluation: Evaluation | None = None) -> None:
@@ -75,6 +75,25 @@ async def test_a_bad_option_leaves_no_pool_open(database: str) -> None:
     """Options are checked, and what was opened for them is closed again."""
     with pytest.raises(ValueError, match="schema"):
         await ModelPerformanceTracker.connect(database, schema='a"b')
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("policy", {"baseline_min": 8}), ("policy", "default"), ("clock", None), ("clock", START), ("schema", 5)],
+)
+def test_options_of_another_kind_are_refused(argument: str, value: object) -> None:
+    """At once and by name, not at the first evaluation."""
+    with pytest.raises(InvalidInputError) as refused:
+        ModelPerformanceTracker(lambda: None, **{argument: value})  # type: ignore[arg-type, return-value]
+    assert refused.value.argument == argument
+
+
+@pytest.mark.parametrize("dsn", ["", " ", 5, b"postgresql://x"])
+async def test_a_dsn_that_is_no_text_is_refused(dsn: Any) -> None:
+    """An empty one, as of a variable that is not set, does not lead to whatever server libpq's defaults name."""
+    with pytest.raises(InvalidInputError) as refused:
+        await ModelPerformanceTracker.connect(dsn)
+    assert refused.value.argument == "dsn"
 
 
 async def test_a_pool_that_is_born_later(pool: asyncpg.Pool, tracker: ModelPerformanceTracker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import Any
 
 import asyncpg
 import numpy as np
@@ -324,6 +325,22 @@ async def test_a_batch_is_at_least_one_row(timed: ModelPerformanceTracker, batch
     with pytest.raises(InvalidInputError) as refused:
         await timed.prune(START, batch=batch)
     assert refused.value.argument == "batch"
+
+
+@pytest.mark.parametrize("value", [None, 0, "", "false"])
+async def test_only_true_and_false_say_whether_it_is_a_dry_run(timed: ModelPerformanceTracker, value: Any) -> None:
+    """A setting that was not there must not delete anything."""
+    calls = (
+        lambda: timed.prune(START, dry_run=value),
+        lambda: timed.forget_machine(REF.machine_id, dry_run=value),
+        lambda: timed.forget_model(REF.model_id, dry_run=value),
+        lambda: timed.forget_machine(REF.machine_id, force=value),
+        lambda: timed.forget_model(REF.model_id, force=value),
+    )
+    for call in calls:
+        with pytest.raises(InvalidInputError) as refused:
+            await call()
+        assert refused.value.argument in ("dry_run", "force")
 
 
 async def test_a_bound_tracker_does_not_prune(timed: ModelPerformanceTracker, pool: asyncpg.Pool) -> None:

@@ -44,6 +44,7 @@ class Opening(Generic[T]):
 
 async def open_pool(dsn: str | None, min_size: int, max_size: int) -> Pool:
     """A pool of our own; what is wrong with the DSN or the server is said at once."""
+    check.as_optional_text(dsn, "dsn")
     check.as_int(max_size, "max_size", low=1)
     check.as_int(min_size, "min_size", high=max_size)
     try:

@@ -47,6 +47,7 @@ class Operations:
         if limit > now:
             raise InvalidInputError("before", f"{limit.isoformat()} is in the future; it is {now.isoformat()} now")
         check.as_int(batch, "batch", low=1, high=100_000)
+        check.as_bool(dry_run, "dry_run")
         if self._executor.is_bound:
             raise StorageError(
                 "prune() runs transactions of its own; call it on the tracker itself, not on bind()", retry_safe=True
@@ -59,11 +60,13 @@ class Operations:
 
     async def forget_machine(self, machine_id: UUID | str, *, dry_run: bool, force: bool) -> ForgetReport:
         number = check.as_uuid(machine_id, "machine_id")
+        check.as_bool(dry_run, "dry_run"), check.as_bool(force, "force")
         deleted, running = await self._repo.forget(number, OF_MACHINE, dry_run=dry_run, force=force)
         return ForgetReport(kind="machine", id=number, dry_run=dry_run, deleted=deleted, running_tests=running)
 
     async def forget_model(self, model_id: UUID | str, *, dry_run: bool, force: bool) -> ForgetReport:
         number = check.as_uuid(model_id, "model_id")
+        check.as_bool(dry_run, "dry_run"), check.as_bool(force, "force")
         deleted, running = await self._repo.forget(number, OF_MODEL, dry_run=dry_run, force=force)
         return ForgetReport(kind="model", id=number, dry_run=dry_run, deleted=deleted, running_tests=running)
 

@@ -209,7 +209,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _add_connection(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--dsn", default=os.environ.get("MODEL_PERF_DSN"), help=_DSN_HELP)
+    command.add_argument("--dsn", default=os.environ.get("MODEL_PERF_DSN") or None, help=_DSN_HELP)
     command.add_argument("--schema", default="model_perf", help="default: model_perf")
 
 

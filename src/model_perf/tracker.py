@@ -147,6 +147,10 @@ class ModelPerformanceTracker(
         channels: Sequence[Channel] = (),
     ) -> None:
         check.as_float(acquire_timeout_s, "acquire_timeout_s", low=0.001)
+        if not callable(clock):
+            raise InvalidInputError("clock", f"{clock!r} is not a function that gives the time")
+        if not (policy is None or isinstance(policy, MonitoringPolicy)):
+            raise InvalidInputError("policy", f"{policy!r} is not a MonitoringPolicy")
         self._channels = as_channels(channels)
         self._on_close = AsyncExitStack()
         executor = Executor(pool, schema, acquire_timeout_s=acquire_timeout_s, clock=clock)
