@@ -42,13 +42,16 @@ class Opening(Generic[T]):
             await self._tracker.close()
 
 
-async def open_pool(dsn: str | None, min_size: int, max_size: int) -> Pool:
+async def open_pool(dsn: str | None, min_size: int = 1, max_size: int = 10, statement_cache_size: int = 100) -> Pool:
     """A pool of our own; what is wrong with the DSN or the server is said at once."""
     check.as_optional_text(dsn, "dsn")
     check.as_int(max_size, "max_size", low=1)
     check.as_int(min_size, "min_size", high=max_size)
+    check.as_int(statement_cache_size, "statement_cache_size", high=100_000)
     try:
-        pool: Pool = await asyncpg.create_pool(dsn, min_size=min_size, max_size=max_size)
+        pool: Pool = await asyncpg.create_pool(
+            dsn, min_size=min_size, max_size=max_size, statement_cache_size=statement_cache_size
+        )
     except (ValueError, OverflowError) as error:
         # Most quote what they could not read, which may be a part of the password.
         is_harmless = isinstance(error, asyncpg.InterfaceError) and "@" not in str(error)

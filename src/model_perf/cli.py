@@ -301,7 +301,10 @@ async def _with_tracker(
     from model_perf._loading import load_options
 
     options = load_options(getattr(args, "options", None)) | {"schema": args.schema}
-    async with ModelPerformanceTracker.connect(args.dsn, min_size=1, max_size=connections, **options) as tracker:
+    # Without a cache, since there may be a pooler between, and a command says hardly anything twice.
+    async with ModelPerformanceTracker.connect(
+        args.dsn, max_size=connections, statement_cache_size=0, **options
+    ) as tracker:
         return await work(tracker)
 
 

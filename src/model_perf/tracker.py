@@ -173,7 +173,13 @@ class ModelPerformanceTracker(
 
     @classmethod
     def connect(
-        cls, dsn: str | None = None, *, min_size: int = 1, max_size: int = 10, **options: Unpack[TrackerOptions]
+        cls,
+        dsn: str | None = None,
+        *,
+        min_size: int = 1,
+        max_size: int = 10,
+        statement_cache_size: int = 100,
+        **options: Unpack[TrackerOptions],
     ) -> Opening[ModelPerformanceTracker]:
         """A tracker with a pool of its own: ``async with`` it, or ``await`` it and ``close()`` it.
 
@@ -183,12 +189,15 @@ class ModelPerformanceTracker(
             A connection URI; what it does not say comes from libpq's PGHOST, PGUSER, ...
         min_size, max_size : int
             Connections of the pool.
+        statement_cache_size : int
+            Prepared statements that a connection keeps; 0 behind PgBouncer in transaction mode.
         **options
             As for the constructor: schema, policy, clock, acquire_timeout_s, directory, channels.
         """
 
         async def open_tracker() -> ModelPerformanceTracker:
-            return await cls._on_own_pool(AsyncExitStack(), dsn, min_size, max_size, options)
+            pool = await open_pool(dsn, min_size, max_size, statement_cache_size)
+            return await cls._on_own_pool(AsyncExitStack(), pool, options)
 
         return Opening(open_tracker)
 
@@ -211,7 +220,7 @@ class ModelPerformanceTracker(
 
             async with AsyncExitStack() as on_close:
                 server = await on_close.enter_async_context(embedded_server(path))
-                tracker = await cls._on_own_pool(on_close, server.dsn, 1, 10, options)
+                tracker = await cls._on_own_pool(on_close, await open_pool(server.dsn), options)
                 await tracker.migrate()
                 tracker._on_close = on_close.pop_all()
                 return tracker
@@ -220,9 +229,8 @@ class ModelPerformanceTracker(
 
     @classmethod
     async def _on_own_pool(
-        cls, on_close: AsyncExitStack, dsn: str | None, min_size: int, max_size: int, options: TrackerOptions
+        cls, on_close: AsyncExitStack, pool: Pool, options: TrackerOptions
     ) -> ModelPerformanceTracker:
-        pool = await open_pool(dsn, min_size, max_size)
         on_close.push_async_callback(close_pool, pool)
         try:
             tracker = cls(pool, **options)

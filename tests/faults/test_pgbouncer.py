@@ -20,6 +20,7 @@ from tests.faults.every_call import check_json, make_every_call, read_everything
 from tests.faults.states import check_state
 from tests.faults.waits import check_pool
 from tests.servers import pgbouncer
+from tests.test_cli import run
 from tests.writers import NOW, record, run_at_once, use_pooler
 
 from model_perf import ModelPerformanceTracker
@@ -68,6 +69,17 @@ async def test_clients_in_several_processes_share_few_servers(
     refs = [make_ref(f"process {i} {j}", machine=f"process {i} {j}") for i in range(PROCESSES) for j in range(4)]
     stored = [await tracker.metrics.list_points(ref, since=START, until=NOW) for ref in refs]
     assert [len(points) for points in stored] == [20] * len(refs)
+
+
+async def test_the_command_works_through_the_pooler(pooler: str, schema: str) -> None:
+    """One process after the other, on servers that the one before has used."""
+    given = ("--dsn", pooler, "--schema", schema)
+    assert run("migrate", *given).returncode == 0
+    for _ in range(2 * SERVERS):
+        for command in (("migrate",), ("run-checks",), ("prune", "--keep-days", "30")):
+            done = run(*command, *given)
+            assert (done.returncode, done.stderr) == (0, "")
+    assert "no statement is kept by name" in run("doctor", *given).stdout
 
 
 async def test_a_bound_call_works_through_the_pooler(pooler: str, schema: str, pool: asyncpg.Pool) -> None:

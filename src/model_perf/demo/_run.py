@@ -83,7 +83,7 @@ async def _tell(dsn: str | None, keep: str | None, as_json: bool, serve: Serve |
 
 def _open(dsn: str | None, keep: str | None, clock: Clock) -> Opening[ModelPerformanceTracker]:
     if dsn is not None:
-        return ModelPerformanceTracker.connect(dsn, schema=SCHEMA, clock=clock, max_size=2)
+        return ModelPerformanceTracker.connect(dsn, schema=SCHEMA, clock=clock, max_size=2, statement_cache_size=0)
     return ModelPerformanceTracker.embedded(keep, schema=SCHEMA, clock=clock)
 
 
