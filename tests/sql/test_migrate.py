@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from tests.test_roles import until
 
-from model_perf.errors import SchemaError
+from model_perf.errors import SchemaError, StorageError
 from model_perf.sql import load_migrations
 from model_perf.sql import migrate as migrating
 from model_perf.sql.migrate import check, migrate, read_status, sql
@@ -192,6 +192,22 @@ async def test_a_script_does_not_queue_the_host_behind_a_locked_table(
     async with pool.acquire() as connection:
         assert (await read_status(connection, schema)).applied == (1, 2, 3, 4)
         await connection.execute(sql(schema, since=4))
+
+
+async def test_a_migration_that_gave_up_says_what_is_applied(
+    pool: asyncpg.Pool, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From version 3, with alerts in use: 4 is applied, 5 is not, and the next call goes on there."""
+    monkeypatch.setattr(migrating, "LOCK_TIMEOUT_S", 0.2)
+    await pool.execute(until(3, sql(schema)))
+    async with pool.acquire() as connection:
+        async with pool.acquire() as reader, reader.transaction():
+            await reader.fetch(f"SELECT FROM {schema}.model_alerts")
+            with pytest.raises(StorageError, match=r"migration 5 gave up.*those before it are applied") as gave_up:
+                await migrate(connection, schema)
+        assert gave_up.value.retry_safe
+        assert (await read_status(connection, schema)).applied == (1, 2, 3, 4)
+        assert await migrate(connection, schema) == (5,)
 
 
 async def test_a_newer_breaking_version_is_refused(connection: asyncpg.Connection, schema: str) -> None:

@@ -14,7 +14,7 @@ import asyncpg
 from attrs import frozen
 
 from model_perf._validation import as_int, as_optional_text
-from model_perf.errors import SchemaError
+from model_perf.errors import SchemaError, StorageError
 from model_perf.sql import Migration, load_migrations, quote_schema
 from model_perf.sql._connection import Connection, Row
 
@@ -116,12 +116,24 @@ async def migrate(connection: Connection, schema: str = "model_perf") -> tuple[i
     SchemaError
         A relation of the same name is not ours, a migration was edited after it was applied, or the schema
         belongs to a newer and breaking version. Nothing is changed then.
+    StorageError
+        Somebody used a table for longer than it waits. The migrations before are applied; call it again.
     """
     if connection.is_in_transaction():
         raise SchemaError("migrate() runs transactions of its own; call it outside of yours, or use `sql()`")
     status = await read_status(connection, schema)
     _refuse_foreign(status)
-    done = [await _apply(connection, schema, m) for m in load_migrations() if m.version in status.pending]
+    done = list[int | None]()
+    for migration in load_migrations():
+        if migration.version in status.pending:
+            try:
+                done.append(await _apply(connection, schema, migration))
+            except asyncpg.LockNotAvailableError as error:
+                raise StorageError(
+                    f"migration {migration.version} gave up waiting ({error}): somebody uses a table that it changes, "
+                    "or migrates too; it has changed nothing, and those before it are applied. Repeat it",
+                    retry_safe=True,
+                ) from error
     return tuple(version for version in done if version is not None)
 
 
