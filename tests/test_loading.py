@@ -17,6 +17,9 @@ from model_perf._loading import load, load_options
     [
         ("tests.hosts_training", "is not module:function"),
         (":register", "is not module:function"),
+        (".:register", "is not module:function"),
+        ("..trainers:register", "is not module:function"),
+        ("tests/hosts_training.py:register", "is not module:function"),
         ("tests.hosts_training:nobody", "has no function 'nobody'"),
         ("tests.hosts_training:__name__", "has no function '__name__'"),
     ],
@@ -40,12 +43,13 @@ def test_options_are_those_of_a_tracker(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "options_of_a_test.py").write_text(
         "from model_perf import MonitoringPolicy\n"
         "def good(): return {'policy': MonitoringPolicy(max_attempts=7)}\n"
-        "def misspelt(): return {'polcy': None}\n"
+        "def misspelt(): return {'polcy': None, 'token': 's3cret'}\n"
         "def other(): return 7\n"
     )
     monkeypatch.chdir(tmp_path)
     assert load_options(None) == {}
     assert load_options("options_of_a_test:good") == {"policy": MonitoringPolicy(max_attempts=7)}
     for name in ("misspelt", "other"):
-        with pytest.raises(InvalidInputError, match="give a dict of policy, channels"):
+        with pytest.raises(InvalidInputError, match="give a dict of policy, channels") as refused:
             load_options(f"options_of_a_test:{name}")
+        assert "s3cret" not in str(refused.value)

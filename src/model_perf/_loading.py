@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def load(path: str, option: str) -> Callable[..., object]:
     """The function that ``module:function`` names; modules are looked for in the working directory too."""
     name, _, attribute = path.partition(":")
-    if not (name and attribute):
+    if not (all(map(str.isidentifier, name.split("."))) and attribute):
         raise InvalidInputError(option, f"{path!r} is not module:function, as in my_models.monitoring:{option}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -34,6 +34,8 @@ def load_options(path: str | None) -> TrackerOptions:
     found: Any = load(path, "options")()
     known = ("policy", "channels", "directory", "clock", "acquire_timeout_s")
     if not isinstance(found, dict) or not found.keys() <= set(known):
-        raise InvalidInputError("options", f"{path} gives {found!r}; give a dict of {', '.join(known)}")
+        # Not the values: a key that we do not know may be a password's.
+        given = f"a dict of {', '.join(map(repr, found))}" if isinstance(found, dict) else f"a {type(found).__name__}"
+        raise InvalidInputError("options", f"{path} gives {given}; give a dict of {', '.join(known)}")
     options: TrackerOptions = found  # type: ignore[assignment]
     return options
