@@ -841,6 +841,36 @@ async def test_a_worker_ends_though_its_report_is_not_heard(
     assert (run.training_status, run.attempt) == ("completed", 2)
 
 
+@pytest.mark.parametrize("error", [StorageError("lost", retry_safe=False, outcome_unknown=True), RuntimeError("a bug")])
+async def test_a_claim_whose_answer_is_lost_is_handed_back(
+    tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """At once, and not after the lease, where a run of one attempt would have failed without ever being trained.
+
+    What another worker of the same name has in hand stays there.
+    """
+    claim, calls = tracker.training.claim_many, list[int]()
+    other = (await tracker.training.open_run(model_type="baseline", machine_id=make_id("machine lathe")))[0]
+    assert await tracker.training.claim("same", lease=timedelta(hours=1)) is not None
+
+    async def lose_the_first(*args: Any, **options: Any) -> list[TrainingRun]:
+        claimed = await claim(*args, **options)
+        calls.append(len(claimed))
+        if len(calls) == 1:
+            raise error
+        return claimed
+
+    monkeypatch.setattr(tracker.training, "claim_many", lose_the_first)
+    tracker.trainer("baseline")(lambda run, context: outcome())
+    run, _ = await tracker.training.open_run(model_type="baseline", machine_id=PRESS, max_attempts=1)
+    async with tracker.worker(**FAST | {"lease_s": 60.0, "name": "same"}):
+        await until_ended(tracker, run)
+    run = await tracker.training.fetch_run(run.id)
+    assert (calls[0], run.training_status, run.attempt, run.max_attempts) == (1, "completed", 2, 2)
+    held = await tracker.training.fetch_run(other.id)
+    assert (held.training_status, held.attempt) == ("running", 1)
+
+
 @pytest.mark.parametrize("what", ["claim_many", "heartbeat", "complete_training"])
 async def test_a_call_that_is_never_answered_is_made_again(
     tracker: ModelPerformanceTracker, monkeypatch: pytest.MonkeyPatch, what: str

@@ -7,8 +7,9 @@ import logging
 import os
 import random
 import socket
+from collections import deque
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypedDict
 from uuid import uuid4
@@ -114,6 +115,8 @@ class Worker:
         self._wake, self._stopping = asyncio.Event(), asyncio.Event()
         self._draining: set[asyncio.Event] = set()
         self._polling: asyncio.Task[None] | None = None
+        self._unheard: deque[datetime] = deque(maxlen=100)
+        """When it claimed without an answer; what it was given then is handed back."""
         self._next_look = self._next_upkeep = self._silent_since = 0.0
 
     @property
@@ -244,20 +247,30 @@ class Worker:
             raise StorageError(f"the database has not answered for {LONGEST_SILENCE_S:g} s", retry_safe=True)
 
     async def _claim(self) -> list[TrainingRun]:
-        """One statement at most: none where all slots are taken and nothing is to be noted."""
+        """One statement, as a rule: none where all slots are taken and nothing is to be noted."""
         now = asyncio.get_running_loop().time()
         is_due = now >= self._next_upkeep
         free = self._concurrency - len(self._held) if now >= self._next_look else 0
         if not (free or is_due):
             return []
-        claimed = await self._tracker.training.claim_many(
-            self.name,
-            model_types=list(self._trainers.by_type),
-            limit=free,
-            lease=self._limits.lease,
-            upkeep=is_due,
-            held=[attempt.run.id for attempt in self._held.values() if not attempt.is_stuck],
-        )
+        training, moment = self._tracker.training, self._tracker._executor.moment()
+        if self._unheard:
+            await training.hand_back_unheard(self.name, self._unheard, held=[run.id for run in self.running])
+            self._unheard.clear()
+        try:
+            claimed = await training.claim_many(
+                self.name,
+                model_types=list(self._trainers.by_type),
+                limit=free,
+                lease=self._limits.lease,
+                now=moment,
+                upkeep=is_due,
+                held=[attempt.run.id for attempt in self._held.values() if not attempt.is_stuck],
+            )
+        except BaseException as error:
+            if not isinstance(error, StorageError) or error.outcome_unknown:
+                self._unheard.append(moment)
+            raise
         if free:
             self._next_look = now + self._poll_s
         if is_due:

@@ -125,6 +125,7 @@ async def pass_through_training(tracker: ModelPerformanceTracker) -> None:
     held = await training.claim("worker", lease=LEASE, now=NOW + timedelta(days=9000))
     assert held is not None
     await training.heartbeat(held.id, 1, lease=LEASE, progress=0.5)
+    await training.hand_back_unheard("worker", [NOW + timedelta(days=9000)], held=[held.id])
     await training.hand_back(held.id, 1)
     held = await training.claim("worker", lease=LEASE, model_type="baseline")
     assert held is not None

@@ -142,7 +142,7 @@ async def test_workers_live_through_a_restart_of_the_server(killable_server: Kil
     assert {run.training_status for run in stored} == {"completed"}
     trained = Counter((run, attempt) for what, run, attempt, _ in read_log(log) if what == "end")
     assert all(trained[str(run.id), run.attempt] == 1 for run in stored)
-    # A claim whose answer was lost with the server costs an attempt, and a lease; a report costs nothing.
+    # A claim whose answer was lost with the server is handed back, and a report costs nothing.
     assert sum(trained.values()) == len(runs)
 
 

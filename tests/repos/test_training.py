@@ -205,6 +205,23 @@ async def test_a_run_can_be_handed_back_for_ever(training: TrainingRepo) -> None
     assert (await training.complete(run.id, run.attempt, now=at(201))).training_status == "completed"
 
 
+async def test_what_a_claim_has_taken_unheard_is_handed_back(training: TrainingRepo) -> None:
+    """By its worker and its time: not what is in hand, nor what another claim has taken; no attempt is counted."""
+    runs = [await open_run(training, machine_id=make_id(f"machine {i}")) for i in range(3)]
+    for worker, minutes in (("w", 1), ("w", 2), ("other", 1)):
+        assert await training.claim_many(worker, model_types=["baseline"], limit=1, lease=LEASE, now=at(minutes))
+    await training.hand_back_unheard("w", [at(1)], now=at(3), held=[run.id for run in runs])
+    assert [(await training.fetch_run(run.id)).training_status for run in runs] == ["running"] * 3
+    await training.hand_back_unheard("w", [at(1), at(0)], now=at(3))
+    stored = [await training.fetch_run(run.id) for run in runs]
+    assert sorted((run.training_status, run.worker) for run in stored if run.worker) == [
+        ("running", "other"),
+        ("running", "w"),
+    ]
+    [back] = [run for run in stored if run.worker is None]
+    assert (back.training_status, back.attempt, back.max_attempts, back.lease_until) == ("pending", 1, 4, None)
+
+
 async def test_retry_only_while_an_attempt_is_left(training: TrainingRepo) -> None:
     """The last attempt cannot be retried; it stays running until it is ended."""
     await open_run(training, max_attempts=2)

@@ -242,6 +242,24 @@ class TrainingRepo:
         """Return a run that was claimed and not worked on: another attempt is allowed in place of this one."""
         return await self._transition("hand_back", run_id, attempt, self._executor.moment(now))
 
+    async def hand_back_unheard(
+        self, worker: str, claimed_at: Iterable[datetime], *, now: datetime | None = None, held: Iterable[UUID] = ()
+    ) -> None:
+        """Return what claims have taken whose answer was lost, by the times (*now*) that `claim_many` was given.
+
+        Parameters
+        ----------
+        held : iterable of UUID
+            Runs that it has in hand: a clock that stands gives other claims the same time.
+        """
+        args = (
+            check.as_text(worker, "worker", max_length=200),
+            as_texts(check.as_timestamp(moment, "claimed_at") for moment in claimed_at),
+            self._executor.moment(now),
+            as_texts(_ids(held, "held")),
+        )
+        await self._executor.run(lambda connection: connection.execute(self._queries["hand_back_unheard"], *args))
+
     async def cancel(
         self, run_id: UUID | str, *, now: datetime | None = None, reason: str | None = None
     ) -> TrainingRun:

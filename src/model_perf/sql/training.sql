@@ -125,6 +125,14 @@ SET training_status = 'pending', run_after = $3, lease_until = NULL, worker = NU
 WHERE r.id = $1 AND r.attempt = $2 AND r.training_status = 'running'
 RETURNING {columns}
 
+-- name: hand_back_unheard
+-- $1 worker, $2 times of its claims that it was not answered, $3 now, $4 ids that it holds: what they have taken, which
+-- nobody works on. The time tells them from other claims, also from those of a worker with the same name
+UPDATE {schema}.model_training_history r
+SET training_status = 'pending', run_after = $3, lease_until = NULL, worker = NULL, max_attempts = r.max_attempts + 1
+WHERE r.training_status = 'running' AND r.worker = $1 AND r.training_start = ANY ($2::text[]::timestamptz[])
+    AND r.id <> ALL ($4::text[]::uuid[])
+
 -- name: hand_over
 -- $1 id, $2 attempt, $3 lease_until, $4 external_id: the other engine may have reported before this says who it is
 UPDATE {schema}.model_training_history r
