@@ -85,6 +85,14 @@ async def test_a_worker_whose_slots_are_stuck_ends(tracker: ModelPerformanceTrac
         assert "every slot is held by a trainer that hangs" in process.stderr.read()
 
 
+async def test_a_concurrency_below_1_is_refused_by_name(tracker: ModelPerformanceTracker, database: str) -> None:
+    """And not the DSN, whose pool would be as large."""
+    with start(database, tracker, "--concurrency", "-5") as process:
+        assert process.wait(20) == 1
+        assert process.stderr is not None
+        assert "concurrency: -5 is outside [1, 1000]" in process.stderr.read()
+
+
 async def test_a_module_that_is_not_there_is_1(tracker: ModelPerformanceTracker, database: str) -> None:
     """With its name on stderr."""
     with start(database, tracker, "--trainers", "no_such_module:register") as process:

@@ -278,7 +278,8 @@ def _run_checks(args: argparse.Namespace) -> int:
 def _worker(args: argparse.Namespace) -> int:
     from model_perf._worker_process import run
 
-    return asyncio.run(_with_tracker(args, lambda tracker: run(tracker, args), connections=args.concurrency + 2))
+    connections = max(args.concurrency, 0) + 2  # what is no concurrency is refused by its own name
+    return asyncio.run(_with_tracker(args, lambda tracker: run(tracker, args), connections=connections))
 
 
 def _serve(args: argparse.Namespace) -> int:
