@@ -19,7 +19,7 @@ import asyncpg
 import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
-from tests.servers import KillableServer
+from tests.servers import KillableServer, pgbouncer
 
 from model_perf import ModelPerformanceTracker
 
@@ -174,6 +174,18 @@ async def test_a_port_that_is_taken_is_refused(tracker: ModelPerformanceTracker,
 
     told = await asyncio.to_thread(serve_twice)
     assert all("--port 0" in each for each in told)
+
+
+async def test_it_serves_through_a_pooler(database: str, tracker: ModelPerformanceTracker) -> None:
+    """PgBouncer in transaction mode, with one server for two of them: neither trips over the other's statements."""
+
+    def serve_twice() -> list[int]:
+        with pgbouncer(database, pool_size=1) as dsn:
+            command = serving(dsn, tracker)
+            with started(*command) as (_, first), started(*command) as (_, second):
+                return [client.get(f"{API}/views/fleet").status_code for client in (first, second) * 3]
+
+    assert await asyncio.to_thread(serve_twice) == [200] * 6
 
 
 @pytest.mark.parametrize("module", ["uvicorn", "fastapi"])

@@ -32,7 +32,9 @@ async def run(args: argparse.Namespace) -> None:
     listener = listen(args.host, args.port, args.token)
     with listener:
         options = load_options(args.options) | {"schema": args.schema}
-        async with ModelPerformanceTracker.connect(args.dsn, min_size=0, max_size=CONNECTIONS, **options) as tracker:
+        async with ModelPerformanceTracker.connect(
+            args.dsn, min_size=0, max_size=CONNECTIONS, statement_cache_size=0, **options
+        ) as tracker:
             await _look_at(tracker)
             await serve(tracker, listener, token=args.token, write=args.write)
 
