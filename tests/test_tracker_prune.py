@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import numpy as np
 import pytest
-from tests.factories import START, Clock, make_evaluation, make_evaluations, make_ref
+from tests.factories import START, Clock, make_evaluation, make_evaluations, make_id, make_ref
 from tests.faults.states import read_history, read_state
 from tests.lives import POLICY, count_all, live, on_day
 from tests.repos.contents import nothing_written
@@ -17,8 +17,11 @@ from tests.writers import noisy_evaluation, record
 
 from model_perf import (
     Alert,
+    AutomationPolicy,
+    AutomationRule,
     InvalidInputError,
     ModelPerformanceTracker,
+    MonitoringPolicy,
     NaiveTimestampError,
     StorageError,
     TrainingRun,
@@ -185,6 +188,32 @@ async def test_a_failure_that_nobody_was_told_of_stays(timed: ModelPerformanceTr
     assert (await timed.prune(on_day(90))).deleted["model_training_history"] == 1
     [left] = (await timed.training.list_runs()).items
     assert left.created_at == on_day(2)
+
+
+async def test_a_prune_up_to_now_lifts_no_daily_cap(timed: ModelPerformanceTracker, clock: Clock) -> None:
+    """Two runs that failed today are all that the policy may open: the third alert gets none, pruned or not."""
+    rule = AutomationPolicy(rules=[AutomationRule(retrain=True)], cooldown_s=0.0, max_per_day=2)
+    timed.policy = MonitoringPolicy(automation=rule)
+    for day in range(40):
+        clock.now = on_day(day + 1)
+        await record(timed, noisy_evaluation(REF, day))
+    for hour in (1, 2, 3):
+        clock.now = on_day(40) + timedelta(hours=hour)
+        window = {"evaluation_start": clock.now - timedelta(hours=1), "evaluation_end": clock.now}
+        bad = make_evaluation(REF, **window, metrics={"rmse": 30.0}, id=make_id(f"bad {hour}"))
+        recorded = await record(timed, bad)
+        assert recorded.alert is not None
+        if hour == 3:
+            assert "daily cap of 2" in recorded.alert.auto_action["reason"]
+            break
+        assert recorded.training_run is not None
+        await timed.resolve_alert(recorded.alert.id, by="ana")
+        run = await timed.training.claim("w", lease=timedelta(hours=1))
+        assert run is not None
+        await timed.training.fail(run.id, run.attempt, error_message="no rows")
+        await timed.run_checks()
+        clock.now += timedelta(minutes=1)
+        await timed.prune(clock.now)
 
 
 async def test_an_alert_whose_run_is_open_stays(

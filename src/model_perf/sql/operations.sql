@@ -90,6 +90,8 @@ RETURNING d.id
 
 -- name: is_old_run
 r.training_status IN ('completed', 'failed', 'cancelled') AND coalesce(r.training_end, r.created_at) < $1
+-- The daily cap counts them.
+AND r.created_at < $1::timestamptz - interval '24 hours'
 -- The next round tells of failures that no later run has made good; cooldowns count from the newest run.
 AND (r.training_status = 'cancelled' OR EXISTS (
     SELECT FROM {schema}.model_training_history later
