@@ -32,7 +32,9 @@ UNION ALL SELECT proname::text, pg_get_functiondef(p.oid) || (
 FROM pg_proc p
 WHERE p.pronamespace = 'model_perf'::regnamespace
 UNION ALL SELECT relname::text, concat(
-    (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(relacl) a), reloptions::text)
+    (SELECT string_agg(a::text, ' ' ORDER BY a::text)
+        FROM unnest(coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner))) a),
+    reloptions::text)
 FROM pg_class
 WHERE relnamespace = 'model_perf'::regnamespace
 ORDER BY 1, 2
