@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import numpy as np
 import pytest
-from tests.factories import START, Clock, make_evaluation, make_evaluations, make_id, make_ref
+from tests.factories import START, Clock, make_evaluation, make_evaluations, make_ref
 from tests.faults.states import read_history, read_state
 from tests.lives import POLICY, count_all, live, on_day
 from tests.repos.contents import nothing_written
@@ -199,12 +199,11 @@ async def test_a_prune_up_to_now_lifts_no_daily_cap(timed: ModelPerformanceTrack
         await record(timed, noisy_evaluation(REF, day))
     for hour in (1, 2, 3):
         clock.now = on_day(40) + timedelta(hours=hour)
-        window = {"evaluation_start": clock.now - timedelta(hours=1), "evaluation_end": clock.now}
-        bad = make_evaluation(REF, **window, metrics={"rmse": 30.0}, id=make_id(f"bad {hour}"))
-        recorded = await record(timed, bad)
+        start, end = clock.now - timedelta(hours=1), clock.now
+        recorded = await timed.record(REF, evaluation_start=start, evaluation_end=end, metrics={"rmse": 30.0})
         assert recorded.alert is not None
         if hour == 3:
-            assert "daily cap of 2" in recorded.alert.auto_action["reason"]
+            assert "daily cap of 2" in str(recorded.alert.auto_action["reason"])
             break
         assert recorded.training_run is not None
         await timed.resolve_alert(recorded.alert.id, by="ana")
