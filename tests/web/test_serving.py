@@ -91,6 +91,18 @@ async def test_without_the_token_nothing_is_told(tracker: ModelPerformanceTracke
     assert (await tracker.training.list_runs()).items == ()
 
 
+@pytest.mark.parametrize("host", ["x/model-performance/?", "x/model-performance/#", "x\\model-performance/;", "x/?", "/"])
+async def test_no_name_of_the_server_replaces_the_token(tracker: ModelPerformanceTracker, host: str) -> None:
+    """Older releases of starlette make an address of the header as it comes; what is let through is what is routed."""
+    async with served(create_app(tracker, token=TOKEN)) as address:
+        for method, path in (("GET", FLEET), ("POST", RETRAIN)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(address).port)
+            writer.write(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            assert (await reader.readline()).split()[1] in (b"400", b"401")
+            writer.close()
+            await writer.wait_closed()
+
+
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer  {TOKEN}"])
 async def test_with_the_token_it_is_told(tracker: ModelPerformanceTracker, given: str) -> None:
     """Under any name of the server: who has the token is no page that a browser was lured to."""

@@ -72,7 +72,8 @@ class _Guard:
         if self.is_loopback and self.token is None and not is_loopback(_name(request)):
             text = "this server answers to localhost, 127.0.0.1 and [::1]; to reach it by another name give it a token"
             return problem(HTTPStatus.BAD_REQUEST, "host", text)
-        if request.url.path in ("/", PAGE) or request.url.path.startswith(f"{PAGE}/"):
+        path = request.scope["path"]  # which is routed; `request.url` is what the header Host makes of it
+        if path in ("/", PAGE) or path.startswith(f"{PAGE}/"):
             return None
         if _is_from_elsewhere(request):
             text = "a page of another origin asks; open the dashboard at this server's own address"
