@@ -8,7 +8,7 @@ from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from attrs import frozen
 from starlette.responses import Response
@@ -103,7 +103,9 @@ class _Dashboard:
         found = self.files.get(path)
         if found is None or (path == "" and not scope["path"].endswith("/")):
             is_short = "/" not in path and "." not in path
-            return _plain(307, {"location": f"{scope['path'].rpartition('/')[2]}/"}) if is_short else _plain(404)
+            # Escaped: a header takes latin-1 without line breaks, and no word of it leads to another origin.
+            word = quote(scope["path"].rpartition("/")[2], safe="")
+            return _plain(307, {"location": f"{word}/"}) if is_short else _plain(404)
         headers = HEADERS | {"etag": found.tag}
         if found.tag in _tags(scope):
             return Response(status_code=304, headers=headers)

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -141,6 +142,18 @@ async def test_the_missing_slash_is_added_relative_to_the_address(host: FastAPI)
     async with client_of(host) as client:
         answer = await client.get(MOUNT)
     assert (answer.status_code, answer.headers["location"]) == (307, "model-performance/")
+
+
+@pytest.mark.parametrize("word", ["https:2130706433", "%5C%5Cevil", "%D0%B6", "a%0Dset-cookie:b", "a%20b", "a%25b"])
+async def test_a_word_that_is_no_file_leads_nowhere_else(host: FastAPI, word: str) -> None:
+    """It comes back escaped: the redirect stays at the mount, and no byte of it ends the header."""
+    async with client_of(host) as client:
+        answer = await client.get(f"{MOUNT}/{word}")
+        assert answer.status_code == 307
+        location = answer.headers["location"]
+        assert not set(location) & set("\\:\r\n ")
+        assert unquote(location) == f"{unquote(word)}/"
+        assert (await client.get(answer.next_request.url)).status_code == 404
 
 
 def test_a_wheel_has_every_file(tmp_path: Path) -> None:
