@@ -90,7 +90,9 @@ function withRoom(values, { isLog, marks = [] }) {
   if (isLog) {
     return [low / 1.5, high * 1.5];
   }
-  const room = (high - low || Math.abs(high) || 1) * 0.08;
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  const span = high - low > 1e-6 * size ? high - low : size || 1; // no grid fits into the last digits of a number
+  const room = span * 0.08;
   return [low - room, high + room * (marks.length ? 4 : 1)];
 }
 
