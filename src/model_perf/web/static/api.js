@@ -18,6 +18,7 @@ export class ApiError extends Error {
 export const keepToken = (token) => sessionStorage.setItem(KEY, token);
 export const forgetToken = () => sessionStorage.removeItem(KEY);
 export const hasToken = () => sessionStorage.getItem(KEY) !== null;
+export const TOKEN = String.raw`\s*[\x21-\x7e]+\s*`; // what a header takes
 
 function headers() {
   const token = sessionStorage.getItem(KEY);
@@ -37,7 +38,7 @@ async function request(method, path, parameters, signal) {
   let text;
   try {
     response = await fetch(address(path, parameters), {
-      method, headers: headers(), credentials: "same-origin", cache: "no-store", signal: patience.signal,
+      method, headers: headers(), credentials: "same-origin", cache: "no-store", redirect: "manual", signal: patience.signal,
     });
     text = await response.text();
   } catch (error) {
@@ -45,7 +46,8 @@ async function request(method, path, parameters, signal) {
       throw error;
     }
     const what = patience.signal.aborted ? `did not answer within ${PATIENCE_MS / 1000} s` : "cannot be reached";
-    throw new ApiError(`The application ${what}. Is it running, and are you online?`);
+    const outcome = method === "POST" ? "Whether it was done is not known: look before you repeat it." : "Is it running, and are you online?";
+    throw new ApiError(`The application ${what}. ${outcome}`);
   } finally {
     clearTimeout(timer);
   }
@@ -53,6 +55,9 @@ async function request(method, path, parameters, signal) {
 }
 
 function read(response, text) {
+  if (response.type === "opaqueredirect") {
+    throw new ApiError("The application sends you elsewhere instead of data: your session may have ended.", { status: 401 });
+  }
   const kind = response.headers.get("content-type") ?? "";
   let answer = null;
   try {

@@ -2,8 +2,9 @@
 
 import * as api from "./api.js";
 import { forgetCharts } from "./chart.js";
+import { dropQuestion, say } from "./dialog.js";
 import { h } from "./dom.js";
-import { minute, now, setNow, touchAges } from "./format.js";
+import { now, setNow, touchAges, zoned } from "./format.js";
 import { alerts } from "./views/alerts.js";
 import { drift } from "./views/drift.js";
 import { fleet } from "./views/fleet.js";
@@ -16,7 +17,7 @@ const MENU = [["alerts", "Alerts"], ["fleet", "Fleet"], ["model", "Model"], ["dr
 const POLL_S = 30;
 
 const main = document.getElementById("main");
-const notice = document.getElementById("notice");
+const nav = document.getElementById("nav");
 const freshness = document.getElementById("freshness");
 
 let current = { name: null, query: null, text: null, controller: null, timer: null, data: null };
@@ -27,21 +28,16 @@ function read() {
   return { name: Object.hasOwn(VIEWS, name) ? name : "alerts", query: new URLSearchParams(query ?? "") };
 }
 
-export function say(text) {
-  notice.textContent = text;
-  notice.hidden = false;
-  clearTimeout(say.timer);
-  say.timer = setTimeout(() => { notice.hidden = true; }, 8000);
-}
-
 function menu(name, query) {
   const slot = ["model_type", "machine_id"].filter((key) => query.has(key)).map((key) => [key, query.get(key)]);
   const keeps = new Set(["model", "drift", "training", "tests"]);
-  document.getElementById("nav").replaceChildren(...MENU.map(([target, word]) => {
+  const isFocused = nav.contains(document.activeElement);
+  nav.replaceChildren(...MENU.map(([target, word]) => {
     const kept = keeps.has(target) && slot.length === 2 ? `?${new URLSearchParams(slot)}` : "";
     const isHere = target === name || (target === "tests" && name === "test");
     return h("a", { href: `#/${target}${kept}`, "aria-current": isHere ? "page" : null }, word);
   }));
+  isFocused && nav.querySelector("[aria-current]").focus();
 }
 
 // The charts of before are ended first: what a view makes is new, whether it was asked for again or not.
@@ -60,6 +56,7 @@ async function open({ isQuiet = false } = {}) {
   current.controller?.abort();
   const { name, query } = read();
   const view = VIEWS[name];
+  const focus = isQuiet ? null : focusOf(name === current.name);
   const mine = { name, query, controller: new AbortController(), timer: null, text: isQuiet ? current.text : null, data: isQuiet ? current.data : null };
   current = mine;
   if (!isQuiet) {
@@ -72,7 +69,7 @@ async function open({ isQuiet = false } = {}) {
     const [path, parameters] = view.request(query);
     const data = await api.get(path, parameters, mine.controller.signal);
     if (mine === current) {
-      accept(view, data);
+      accept(view, data, focus);
     }
   } catch (error) {
     if (mine === current) {
@@ -81,15 +78,15 @@ async function open({ isQuiet = false } = {}) {
   }
 }
 
-function accept(view, data) {
+function accept(view, data, focus) {
   setNow(data.now);
-  const text = JSON.stringify(data, notTimes);
-  freshness.textContent = `Updated ${minute(now())}`;
+  const text = `${JSON.stringify(data, notTimes)} ${view.depends?.(data) ?? ""}`;
+  freshness.textContent = `Updated ${zoned(now())}`;
   freshness.classList.remove("stale");
   if (text !== current.text) {
     current.text = text;
     current.data = data;
-    swap(() => show(() => view.render(data, context())));
+    swap(() => show(() => view.render(data, context())), focus ?? focusOf(true));
   } else {
     touchAges(main);
   }
@@ -98,25 +95,48 @@ function accept(view, data) {
 }
 
 // What somebody has opened, focused or scrolled to stays as it was.
-function swap(draw) {
+function swap(draw, focus = focusOf(true)) {
   const open = new Set([...main.querySelectorAll("details[open][data-key]")].map((each) => each.dataset.key));
-  const focused = document.activeElement?.closest?.("#main [data-focus]")?.dataset.focus;
+  const wasFree = document.activeElement === document.body || main.contains(document.activeElement);
   const top = scrollY;
   draw();
   for (const each of main.querySelectorAll("details[data-key]")) {
     each.open = open.has(each.dataset.key) || each.open;
   }
-  if (focused) {
-    main.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  if (wasFree && focus !== null) {
+    refocus(focus);
   }
   scrollTo(0, top);
 }
 
+const FOCUSABLE = "a[href], button, select, input, summary, [tabindex]";
+const nameOf = (node) => node.dataset.focus ?? node.parentElement.dataset.key ?? `${node.tagName} ${node.getAttribute("href") ?? node.getAttribute("aria-label")}`;
+const named = (name) => [...main.querySelectorAll(FOCUSABLE)].filter((each) => nameOf(each) === name);
+
+// What of the content has the focus; in another view, only that something of it had.
+function focusOf(isSameView) {
+  const node = document.activeElement;
+  if (node === main || !main.contains(node)) {
+    return null;
+  }
+  return isSameView ? { name: nameOf(node), place: named(nameOf(node)).indexOf(node), caret: node.selectionStart } : { name: null };
+}
+
+function refocus({ name, place, caret }) {
+  const same = named(name);
+  const node = same[place] ?? same.at(-1) ?? main;
+  node.focus({ preventScroll: true });
+  if (Number.isInteger(caret)) {
+    node.setSelectionRange?.(caret, caret);
+  }
+}
+
 function refuse(view, error, isQuiet) {
-  if (!(error instanceof Error && "status" in error)) {
+  main.removeAttribute("aria-busy");
+  if (!(error instanceof api.ApiError)) { // a fault of ours: said on the page, and in full on the console
+    show(() => [h("h1", null, view.title), failure(new api.ApiError(`The page has a fault: ${error.message}`))]);
     throw error;
   }
-  main.removeAttribute("aria-busy");
   if (error.status === 401) {
     forget();
     show(() => [h("h1", null, view.title), login(error)]);
@@ -147,7 +167,7 @@ function failure(error) {
 function login(error) {
   const wasGiven = api.hasToken();
   api.forgetToken();
-  const field = h("input", { id: "token", type: "password", required: true, autocomplete: "off" });
+  const field = h("input", { id: "token", type: "password", required: true, autocomplete: "off", pattern: api.TOKEN, title: "Letters, digits and signs, without a space" });
   const form = h("form", { onsubmit: (event) => { event.preventDefault(); api.keepToken(field.value.trim()); open(); } },
     h("label", { for: "token" }, "Token"), field, h("button", { type: "submit", class: "primary" }, "Go on"),
     h("small", { class: "muted" }, "Kept until this tab is closed, and sent to this application only."));
@@ -172,7 +192,7 @@ function context() {
     refresh: () => open({ isQuiet: true }),
     redraw: () => swap(() => show(() => VIEWS[name].render(current.data, context()))),
     go: (changes) => {
-      const next = new URLSearchParams(query);
+      const next = read().query; // what the view has kept in the address among it
       for (const [key, value] of Object.entries(changes)) {
         value === null || value === "" ? next.delete(key) : next.set(key, value);
       }
@@ -192,5 +212,5 @@ document.addEventListener("visibilitychange", () => {
 if (api.isReadOnly) {
   freshness.before(h("p", { class: "mode", title: "Whoever serves this page has switched acts off" }, "Read-only"));
 }
-addEventListener("hashchange", () => { open(); scrollTo(0, 0); });
+addEventListener("hashchange", () => { dropQuestion(); open(); scrollTo(0, 0); });
 open();
