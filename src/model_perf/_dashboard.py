@@ -58,7 +58,7 @@ class ModelView:
     reports : mapping of (model_id, model_version) to DriftReport
         The newest verdict on each version, as it was stored; the one evaluated last first.
     alerts : tuple of Alert
-        Open ones, and those of the period, newest first.
+        Open ones, then those of the period, newest first; 100 at most.
     runs : tuple of TrainingRun
         The newest.
     tests : tuple of ABTest

@@ -231,7 +231,7 @@ class AlertRepo:
     async def list_slot(
         self, model_type: str, machine_id: UUID | str, *, since: datetime, limit: int = 100
     ) -> tuple[Alert, ...]:
-        """The alerts of a machine and model type that are open, or were opened since, newest first."""
+        """The alerts of a machine and model type that are open, then those that were opened since, newest first."""
         slot = check.as_uuid(machine_id, "machine_id"), check.as_text(model_type, "model_type")
         moment = check.as_timestamp(since, "since")
         rows = await self._executor.fetch(self._queries["list_slot"], *slot, moment, as_limit(limit))

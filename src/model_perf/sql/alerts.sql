@@ -55,10 +55,11 @@ RETURNING {alert_columns}
 SELECT {alert_columns} FROM {schema}.model_alerts a WHERE a.id = $1
 
 -- name: list_slot
--- $1 machine_id, $2 model_type, $3 since, $4 limit: the alerts of a slot that are open, or were opened since, newest first
+-- $1 machine_id, $2 model_type, $3 since, $4 limit: the alerts of a slot that are open, then those that were opened since,
+-- newest first
 SELECT {alert_columns} FROM {schema}.model_alerts a
 WHERE a.machine_id = $1 AND a.model_type = $2 AND (a.alert_timestamp >= $3 OR NOT a.is_resolved)
-ORDER BY a.alert_timestamp DESC, a.id DESC
+ORDER BY a.is_resolved, a.alert_timestamp DESC, a.id DESC
 LIMIT $4
 
 -- name: list_resolved

@@ -51,7 +51,9 @@ class ModelPerfModelView(TypedDict):
         list[schemas.ModelPerfDriftCheck],
         Field(description="The newest stored verdict on each version, that of the version evaluated last first."),
     ]
-    alerts: Annotated[list[schemas.ModelPerfAlert], Field(description="Open, or of the period; newest first.")]
+    alerts: Annotated[
+        list[schemas.ModelPerfAlert], Field(description="Open ones, then those of the period; 100 at most.")
+    ]
     runs: Annotated[list[schemas.ModelPerfTrainingRun], Field(description="The newest 20.")]
     tests: Annotated[list[schemas.ModelPerfABTest], Field(description="The newest 20.")]
 

@@ -33,6 +33,11 @@ const MINUTE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short"
 export const day = (moment) => DAY.format(new Date(moment));
 export const minute = (moment) => MINUTE.format(new Date(moment));
 
+const ZONED = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
+
+// Said once on the page: all its times are of the browser's zone.
+export const zoned = (moment) => ZONED.format(new Date(moment));
+
 export function duration(seconds) {
   if (seconds === null || !Number.isFinite(seconds)) {
     return NONE;
@@ -74,8 +79,17 @@ export const words = (name) => {
 
 const METRICS = { r_squared: "R²", rmse: "RMSE", mae: "MAE", mape: "MAPE", f1_score: "F1", roc_auc: "ROC AUC" };
 
-export const metricName = (name) => (name === null ? NONE : METRICS[name] ?? name.replaceAll("_", " "));
+// By a name that somebody has given, which may be that of a member of every object.
+export const entry = (found, name) => (Object.hasOwn(found, name) ? found[name] : null);
 
-export const modelName = (row) => `${row.machine_name} · ${row.model_type}`;
+export const metricName = (name) => (name === null ? NONE : entry(METRICS, name) ?? name.replaceAll("_", " "));
+
+const NO_MACHINE = "00000000-0000-0000-0000-000000000000";
+
+export const machineName = (row) => (row.machine_name === NO_MACHINE ? "no machine" : row.machine_name);
+
+export const modelName = (row) => `${machineName(row)} · ${row.model_type}`;
+
+export const things = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 
 export const slotQuery = (row) => new URLSearchParams({ model_type: row.model_type, machine_id: row.machine_id });

@@ -5,27 +5,29 @@ import { ask, comment } from "../dialog.js";
 import { details, h, table } from "../dom.js";
 import { ago, count, minute, modelName, now, number, time, words } from "../format.js";
 import { badge } from "../marks.js";
-import { empty, link } from "./parts.js";
+import { empty, filters, link, pages } from "./parts.js";
 
 const missing = new Set(); // routes that this host's release does not have
 
+const isSnoozed = (alert) => alert.snoozed_until !== null && new Date(alert.snoozed_until).getTime() > now();
+const RESOLVED = 20; // as the API sends at most
+
 export const alerts = {
   title: "Alerts",
+  depends: (data) => data.alerts.filter(isSnoozed).length, // a snooze ends without a change of the data
   request: (query) => ["/views/alerts", Object.fromEntries(query)],
   render(data, page) {
-    const isSnoozed = (alert) => alert.snoozed_until !== null && new Date(alert.snoozed_until).getTime() > now();
     const open = data.alerts.filter((alert) => !isSnoozed(alert));
     const asleep = data.alerts.filter(isSnoozed);
     const filter = page.query.get("severity");
     return [
-      h("div", { class: "heading" }, h("h1", null, "Alerts"), severities(filter, page)),
-      tally(open, asleep, data),
+      h("div", { class: "heading" }, h("h1", null, "Alerts"), filters(page, "alerts", data.alerts[0] ?? data.resolved[0]), severities(filter, page)),
+      tally(open, asleep, data, page),
       open.length ? h("ul", { class: "inbox", "aria-label": "Open alerts" }, open.map((alert) => card(alert, page)))
-        : empty(filter ? `No open ${filter} alert` : "Nothing needs you", filter ? "Others may be open: show all." : "No alert is open. New ones appear here by themselves."),
-      data.next_cursor && h("p", { class: "buttons" }, h("button", { type: "button", onclick: () => page.go({ cursor: data.next_cursor }) }, "Show further alerts")),
-      page.query.has("cursor") && h("p", { class: "buttons" }, h("button", { type: "button", onclick: () => page.go({ cursor: null }) }, "Back to the first")),
+        : empty(...nothingOpen(asleep, data, page)),
+      pages(page, data.next_cursor, "Show further alerts"),
       asleep.length > 0 && h("section", null, h("h2", null, `Snoozed (${asleep.length})`), h("ul", { class: "inbox quiet", "aria-label": "Snoozed alerts" }, asleep.map((alert) => card(alert, page)))),
-      data.resolved.length > 0 && h("section", null, h("h2", null, "Resolved in the last 7 days"), resolved(data.resolved)),
+      data.resolved.length > 0 && h("section", null, h("h2", null, `Resolved in the last 7 days${data.resolved.length < RESOLVED ? "" : `, the newest ${RESOLVED}`}`), resolved(data.resolved)),
     ];
   },
 };
@@ -35,11 +37,27 @@ function severities(chosen, page) {
     h("button", { type: "button", "aria-pressed": String(key === chosen), "data-focus": `severity ${key}`, onclick: () => page.go({ severity: key, cursor: null }) }, word)));
 }
 
-function tally(open, asleep, data) {
+const isPage = (data, page) => data.next_cursor !== null || page.query.has("cursor");
+
+function tally(open, asleep, data, page) {
   const of = (severity) => open.filter((alert) => alert.severity === severity).length;
-  const more = data.next_cursor ? "on this page" : "open";
-  return h("p", { class: "tally" }, h("strong", { "data-number": "open" }, count(open.length)), ` ${more}: `,
-    `${of("critical")} critical, ${of("warning")} warning, ${of("info")} info`, asleep.length > 0 && `; ${asleep.length} snoozed`);
+  const filter = page.query.get("severity");
+  return h("p", { class: "tally" }, h("strong", { "data-number": "open" }, count(open.length)), isPage(data, page) ? " on this page" : " open",
+    filter ? ` of severity ${filter}` : `: ${of("critical")} critical, ${of("warning")} warning, ${of("info")} info`, asleep.length > 0 && `; ${asleep.length} snoozed`);
+}
+
+// Only where all was asked for, and nothing sleeps, there is nothing.
+function nothingOpen(asleep, data, page) {
+  const filter = page.query.get("severity");
+  const isOfModel = page.query.has("model_type") || page.query.has("machine_id");
+  if (isPage(data, page)) {
+    return ["Nothing on this page needs you", asleep.length > 0 ? "What it has is snoozed. Other pages have more." : "Other pages have more."];
+  }
+  const sleeping = asleep.length > 0 ? "What is open is snoozed, and stands below." : null;
+  if (filter || isOfModel) {
+    return [`No open ${filter ? `${filter} ` : ""}alert${isOfModel ? " of this model" : ""}${sleeping ? " needs you now" : ""}`, sleeping ?? "Others may be open: show all."];
+  }
+  return sleeping ? ["Nothing needs you now", sleeping] : ["Nothing needs you", "No alert is open. New ones appear here by themselves."];
 }
 
 function card(alert, page) {

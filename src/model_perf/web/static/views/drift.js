@@ -22,7 +22,7 @@ export const drift = ofModel({
         ? empty("The input was never checked", "Keep a reference with set_reference(), and judge windows of data with check_data_drift(): what they find is shown here.")
         : input(view, data, page)),
       view.alarm.length > 0 && h("section", { class: "panel" }, h("h2", null, "Alarm over time"), alarm(view)),
-      check && h("section", { class: "panel" }, h("h2", null, "Performance"), h("p", { class: "lead" }, badge(check.verdict), " ", check.recommendation), metricChecks(check))];
+      check && h("section", { class: "panel" }, h("h2", null, "Performance"), h("p", { class: "lead" }, badge(check.verdict), " ", check.recommendation, check.window_end && [" Judged was the evaluation until ", time(check.window_end), "."]), metricChecks(check))];
   },
 });
 
@@ -30,7 +30,7 @@ function input(view, data, page) {
   const window = data.window_end && [data.window_start ? `${minute(data.window_start)} to ` : "until ", minute(data.window_end)];
   const box = h("div");
   const draw = (n) => box.replaceChildren(
-    h("ol", { class: "columns" }, data.columns.slice(0, n).map((column) => row(column, view.histograms.find((each) => each.column === column.column)))),
+    h("ol", { class: "columns" }, data.columns.slice(0, n).map((column) => row(view, column, view.histograms.find((each) => each.column === column.column)))),
     ...(data.columns.length > n ? [h("p", { class: "buttons" }, h("button", { type: "button", onclick: () => draw(data.columns.length) }, `Show all ${count(data.columns.length)} columns`))] : []));
   draw(FIRST);
   return [h("p", { class: "lead" }, h("strong", { "data-number": "headline" }, data.headline), "."),
@@ -45,12 +45,12 @@ function input(view, data, page) {
 
 const share = (column, name) => column.checks.find((each) => each.name === name)?.statistic ?? null;
 
-function row(column, drawn) {
+function row(view, column, drawn) {
   const first = column.checks[0];
   const shares = [["missing", share(column, "missing")], ["unseen", share(column, "unseen")], ["out of range", share(column, "out_of_range")]].filter(([, value]) => value !== null);
   return h("li", { class: "column", "data-column": column.column },
     h("div", { class: "column-name" }, h("b", null, column.column), h("span", { class: "muted" }, ` ${column.kind ?? "empty"}`), h("div", null, badge(column.verdict))),
-    drawn ? h("div", null, pairedHistogram(drawn, describe(column, drawn)), details(`cells ${column.column}`, "Show as table", () => cells(column, drawn))) : h("span", { class: "muted" }, "no histogram"),
+    drawn ? h("div", null, pairedHistogram(drawn, describe(column, drawn)), details(`cells ${column.column}`, "Show as table", () => cells(column, drawn))) : h("span", { class: "muted" }, view.histograms.length < 100 ? "no histogram" : "no histogram: kept of the first 100 columns only"),
     first && first.effect_size !== null && first.threshold ? h("div", null, h("div", { class: "muted" }, `${QUESTIONS[first.name]}: `, h("b", { "data-number": "effect" }, size(first, first.effect_size)), `${first.name === "distribution" ? " beyond chance" : " of the rows"}; counts from ${size(first, first.threshold)}`), effect(first)) : h("span"),
     h("div", { class: "column-why" }, column.reason, shares.length > 0 && h("div", { class: "muted" }, shares.map(([word, value], place) => `${place ? " · " : ""}${percent(value, 2)} ${word}`))));
 }

@@ -1,9 +1,9 @@
 // A row for each model, the worst first.
 
 import { h } from "../dom.js";
-import { ago, count, metricName, modelName, number, percent } from "../format.js";
+import { ago, count, machineName, metricName, modelName, number, percent } from "../format.js";
 import { badge, sparkline, stateWord } from "../marks.js";
-import { empty, link } from "./parts.js";
+import { empty, link, pages } from "./parts.js";
 
 const RANK = { critical: 0, warning: 1, insufficient_data: 2, not_judged: 3, ok: 4 };
 const VERDICTS = ["critical", "warning", "insufficient_data", "not_judged", "ok"];
@@ -13,9 +13,9 @@ const COLUMNS = [
   { key: "model", word: "Model", of: (row) => modelName(row).toLowerCase() },
   { key: "metric", word: "Key metric", of: (row) => row.metric_value ?? Infinity },
   { key: "trend", word: "Recent values" },
-  { key: "score", word: "Degradation", of: (row) => (row.drift_score_known ? -row.drift_score : Infinity) },
+  { key: "score", word: "Degradation", isFalling: true, of: (row) => (row.drift_score_known ? -row.drift_score : Infinity) },
   { key: "age", word: "Last evaluation", of: (row) => row.evaluation_date ?? "" },
-  { key: "alerts", word: "Alerts", of: (row) => -row.n_open_alerts },
+  { key: "alerts", word: "Alerts", isFalling: true, of: (row) => -row.n_open_alerts },
   { key: "open", word: "Under way" },
 ];
 
@@ -33,7 +33,7 @@ export const fleet = {
     const draw = () => {
       const rows = sorted(data.models.filter((row) => fits(row, state)), state.sort);
       body.replaceChildren(...rows.map(line));
-      told.replaceChildren(h("strong", { "data-number": "shown" }, count(rows.length)), ` of ${count(data.models.length)} models${data.next_cursor ? " on this page" : ""}`);
+      told.replaceChildren(h("strong", { "data-number": "shown" }, count(rows.length)), ` of ${count(data.models.length)} models${data.next_cursor || page.query.has("cursor") ? " on this page" : ""}`);
       heads.replaceChildren(...COLUMNS.map((column) => head(column, state, change)));
     };
     const change = (changes) => {
@@ -44,9 +44,7 @@ export const fleet = {
     draw();
     return [h("div", { class: "heading" }, h("h1", null, "Fleet")), tiles(data.models, state, change), controls(data.models, state, change), told,
       h("table", { class: "fleet" }, h("caption", { class: "unseen" }, "Every model"), h("thead", null, heads), body),
-      h("p", { class: "buttons" },
-        page.query.has("cursor") && h("button", { type: "button", onclick: () => page.go({ cursor: null }) }, "Back to the first"),
-        data.next_cursor && h("button", { type: "button", onclick: () => page.go({ cursor: data.next_cursor }) }, "Show further models"))];
+      pages(page, data.next_cursor, "Show further models")];
   },
 };
 
@@ -74,7 +72,7 @@ function head(column, state, change) {
     return h("th", { scope: "col" }, column.word);
   }
   const isChosen = state.sort === column.key;
-  return h("th", { scope: "col", "aria-sort": isChosen ? "ascending" : null },
+  return h("th", { scope: "col", "aria-sort": isChosen ? (column.isFalling ? "descending" : "ascending") : null },
     h("button", { type: "button", class: "sort", "data-focus": `sort ${column.key}`, onclick: () => change({ sort: column.key }) }, column.word, isChosen && h("span", { "aria-hidden": "true" }, " ▾")));
 }
 
@@ -91,7 +89,7 @@ function tiles(models, state, change) {
 }
 
 function controls(models, state, change) {
-  const types = [...new Set(models.map((row) => row.model_type))].sort();
+  const types = [...new Set([...models.map((row) => row.model_type), ...(state.type ? [state.type] : [])])].sort();
   return h("p", { class: "controls" },
     h("input", { type: "search", value: state.text, placeholder: "Machine or model type", "aria-label": "Search models", "data-focus": "search", oninput: (event) => change({ text: event.target.value }) }),
     types.length > 1 && h("select", { "aria-label": "Model type", "data-focus": "type", onchange: (event) => change({ type: event.target.value }) },
@@ -102,7 +100,7 @@ function line(row) {
   const cell = (key, ...children) => h("td", { "data-label": COLUMNS.find((column) => column.key === key).word, class: `cell-${key}` }, ...children);
   return h("tr", { "data-machine": row.machine_id, "data-type": row.model_type },
     cell("verdict", badge(row.verdict)),
-    cell("model", link("model", row, h("b", null, row.machine_name)), h("span", { class: "muted" }, ` ${row.model_type} · v${row.version_label ?? row.model_version}`)),
+    cell("model", link("model", row, h("b", null, machineName(row))), h("span", { class: "muted" }, ` ${row.model_type} · v${row.version_label ?? row.model_version}`)),
     cell("metric", row.metric === null ? h("span", { class: "muted" }, "–") : [h("span", { class: "muted" }, `${metricName(row.metric)} `), h("b", null, number(row.metric_value))]),
     cell("trend", sparkline(row.recent_values, `${metricName(row.metric)}: the newest ${row.recent_values.length} values, ${row.recent_values.map((value) => number(value, 3)).slice(-5).join(", ")} last`)),
     cell("score", row.drift_score_known ? percent(row.drift_score, 2) : h("span", { class: "muted" }, "unknown")),

@@ -3,7 +3,7 @@
 import * as api from "../api.js";
 import { ask } from "../dialog.js";
 import { h } from "../dom.js";
-import { ago, count, modelName, slotQuery } from "../format.js";
+import { ago, count, machineName, modelName, slotQuery } from "../format.js";
 import { badge } from "../marks.js";
 
 export const hasSlot = (query) => query.has("model_type") && query.has("machine_id");
@@ -22,20 +22,25 @@ export function ofModel({ title, path, parameters, render, poll }) {
 
 const PICKED = 200;
 
-function picker(title, { models }) {
+let wanted = ""; // stays when the models are asked for again
+
+function picker(title, { models, next_cursor }) {
   const list = h("ul", { class: "picker" });
   const byName = [...models].sort((a, b) => modelName(a).localeCompare(modelName(b), "en", { numeric: true }));
   const line = (row) => h("li", null, link(title.toLowerCase(), row, badge(row.verdict), h("span", null, modelName(row)), h("span", { class: "muted" }, ago(row.evaluation_date))));
-  const show = (wanted) => {
+  const show = (text) => {
+    wanted = text;
     const found = byName.filter((row) => modelName(row).toLowerCase().includes(wanted.toLowerCase()));
     const more = found.length - PICKED;
     list.replaceChildren(...found.slice(0, PICKED).map(line), ...(more > 0 ? [h("li", { class: "muted" }, `and ${count(more)} more: search for them`)] : []));
   };
-  show("");
+  show(wanted);
   return [h("h1", null, title), models.length === 0 ? empty("No model yet", "Record an evaluation, or register a model, and it is shown here.")
     : h("section", { class: "panel" }, h("h2", null, "Which model?"),
-      h("input", { type: "search", placeholder: "Machine or model type", "aria-label": "Search models", "data-focus": "search", oninput: (event) => show(event.target.value) }), list)];
+      h("input", { type: "search", placeholder: "Machine or model type", "aria-label": "Search models", "data-focus": "search", value: wanted, oninput: (event) => show(event.target.value) }), list, h("p", { class: "muted" }, missing(models, next_cursor)))];
 }
+
+const missing = (models, next) => (next ? `Only the first ${count(models.length)} models are listed here; the fleet leads to all of them.` : null);
 
 export const empty = (heading, text, ...more) => h("div", { class: "state" }, h("h2", null, heading), h("p", null, text), ...more);
 
@@ -46,12 +51,24 @@ export function facts(pairs) {
 
 export function slotHeading(view, row, ...more) {
   const others = [["model", "Model"], ["drift", "Drift"], ["tests", "A/B tests"], ["training", "Training"]];
-  return h("div", { class: "heading" }, h("h1", { "data-model": modelName(row) }, h("span", null, row.machine_name), h("small", null, row.model_type)),
+  return h("div", { class: "heading" }, h("h1", { "data-model": modelName(row) }, h("span", null, machineName(row)), h("small", null, row.model_type)),
     h("p", { class: "also" }, others.filter(([name]) => name !== view).map(([name, word]) => link(name, row, word))), ...more);
 }
 
-export function filters(page, kept) {
-  return h("p", { class: "buttons also" }, page.query.has("machine_id") && h("button", { type: "button", onclick: () => page.go({ model_type: null, machine_id: null }) }, `Show all ${kept}`));
+const isPart = (page) => page.query.has("machine_id") || page.query.has("model_type");
+
+// What is left out is said, and shown at a click; any row of what is there has the name.
+export function filters(page, kept, row) {
+  const name = !row ? page.query.get("model_type") : page.query.has("machine_id") ? modelName(row) : row.model_type;
+  return isPart(page) && h("p", { class: "buttons also" }, h("span", { "data-filter": "" }, `of ${name ?? "one machine"}`),
+    h("button", { type: "button", "data-focus": "all", onclick: () => page.go({ model_type: null, machine_id: null, cursor: null }) }, `Show all ${kept}`));
+}
+
+export const nothing = (page, word) => (page.query.has("cursor") ? `No further ${word}` : isPart(page) ? `No ${word} of this model yet` : `No ${word} yet`);
+
+export function pages(page, next, word) {
+  const button = (cursor, text) => h("button", { type: "button", "data-focus": text, onclick: () => page.go({ cursor }) }, text);
+  return h("p", { class: "buttons" }, page.query.has("cursor") && button(null, "Back to the first"), next && button(next, word));
 }
 
 const TRIGGERS = [["manual", "By hand"], ["drift", "Drift of the input"], ["degradation", "Degraded performance"], ["scheduled", "Scheduled"]];
@@ -77,7 +94,11 @@ export async function retrain(page, slot, name) {
 }
 
 export async function slotField(onchange) {
-  const { models } = await api.get("/views/fleet", {});
+  const asked = location.hash;
+  const { models, next_cursor } = await api.get("/views/fleet", {});
+  if (location.hash !== asked) {
+    throw new Error("The question was dropped: you have gone on to another view.");
+  }
   const options = models.map((row) => [JSON.stringify(slotOf(row)), modelName(row)]);
-  return { name: "slot", label: "Model", kind: "select", options: [["", "Choose …"], ...options], isAskedFor: true, onchange };
+  return { name: "slot", label: "Model", kind: "select", options: [["", "Choose …"], ...options], isAskedFor: true, onchange, hint: missing(models, next_cursor) };
 }

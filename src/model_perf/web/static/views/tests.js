@@ -4,9 +4,11 @@ import * as api from "../api.js";
 import { timeChart } from "../chart.js";
 import { ask } from "../dialog.js";
 import { h, table } from "../dom.js";
-import { ago, count, metricName, minute, modelName, number, percent, pvalue, signed, time, words } from "../format.js";
+import { ago, count, entry, metricName, minute, modelName, number, percent, pvalue, signed, time, words } from "../format.js";
 import { badge, interval, stateWord } from "../marks.js";
-import { empty, facts, filters, hasSlot, link, slotField } from "./parts.js";
+import { empty, facts, filters, hasSlot, link, nothing, pages, slotField } from "./parts.js";
+
+const LOOKS = 200; // as the API sends at most
 
 export const tests = {
   title: "A/B tests",
@@ -14,12 +16,12 @@ export const tests = {
   poll: (data) => (data.tests.some((each) => each.test_status === "running") ? 15 : 30),
   render(data, page) {
     const start = !page.isReadOnly && h("button", { type: "button", class: "primary", "data-act": "Start a test", "data-focus": "start", onclick: () => startTest(page) }, "Start a test");
-    return [h("div", { class: "heading" }, h("h1", null, "A/B tests"), filters(page, "tests"), h("p", { class: "buttons" }, start)),
-      data.tests.length === 0 ? empty("No test yet", "Compare a new version with the one in service: start a test, and tell it what both come to.")
+    return [h("div", { class: "heading" }, h("h1", null, "A/B tests"), filters(page, "tests", data.tests[0]), h("p", { class: "buttons" }, start)),
+      data.tests.length === 0 ? empty(nothing(page, "test"), "Compare a new version with the one in service: start a test, and tell it what both come to.")
         : h("section", { class: "panel" }, table("A/B tests", ["Test", "Model", "State", "Versions", "Metric", "Decision", "Started", "Ends"], data.tests.map((each) => [
           h("a", { href: `#/test?id=${each.id}` }, each.test_name), link("model", each, modelName(each)), badge(each.test_status), `v${each.model_a_version} and v${each.model_b_version}`,
           metricName(each.metric), each.decision ? badge(each.decision) : h("span", { class: "muted" }, "–"), minute(each.test_start), minute(each.test_end)]))),
-      data.next_cursor && h("p", { class: "buttons" }, h("button", { type: "button", onclick: () => page.go({ cursor: data.next_cursor }) }, "Show further tests"))];
+      pages(page, data.next_cursor, "Show further tests")];
   },
 };
 
@@ -28,14 +30,14 @@ async function startTest(page) {
   const arm = (letter, label) => ({ name: `model_${letter}`, label, kind: "select", options: versions, isAskedFor: true });
   let slot;
   try {
-    slot = await slotField((event) => event.target.value && offer(JSON.parse(event.target.value)));
+    slot = await slotField((event) => event.target.value && offer(page, JSON.parse(event.target.value)));
   } catch (error) {
     page.say(error.message);
     return;
   }
   if (hasSlot(page.query)) {
     slot.value = JSON.stringify({ model_type: page.query.get("model_type"), machine_id: page.query.get("machine_id") });
-    setTimeout(() => offer(JSON.parse(slot.value)));
+    setTimeout(() => offer(page, JSON.parse(slot.value)));
   }
   const answer = await ask({
     title: "Start a test", confirm: "Start the test",
@@ -58,8 +60,17 @@ function armOf(letter, text) {
   return { [`model_${letter}_id`]: id, [`model_${letter}_version`]: version };
 }
 
-async function offer(slot) {
-  const summary = await api.get("/summary", slot);
+async function offer(page, slot) {
+  let summary;
+  try {
+    summary = await api.get("/summary", slot);
+  } catch (error) {
+    page.say(error.message);
+    return;
+  }
+  if (document.getElementById("field-slot")?.value !== JSON.stringify(slot)) {
+    return; // another model was chosen meanwhile
+  }
   const options = (isFirst) => summary.versions.map((each) => h("option", { value: `${each.id} ${each.version}`, selected: each.is_active === isFirst }, `v${each.version}${each.version_label ? ` (${each.version_label})` : ""}${each.is_active ? ", in service" : ""}`));
   document.getElementById("field-model_a")?.replaceChildren(...options(true));
   document.getElementById("field-model_b")?.replaceChildren(...options(false));
@@ -100,9 +111,14 @@ function effect(each, result) {
   const room = (Math.max(...values) - Math.min(...values) || 1) * 0.1;
   return h("section", { class: "panel" }, h("h2", null, "Effect"), result.effect === null ? h("p", { class: "muted" }, `Not known yet: ${result.reason}.`) : [
     facts([[`b − a in ${metricName(result.metric)}`, signed(result.effect), range ? `between ${number(range.low)} and ${number(range.high)}` : "without an interval yet"],
-      ["p", pvalue(result.pvalue), result.source === "observations" ? "valid however often you look" : "decides once, at the end"], ["Confidence", percent(result.confidence, 4), "1 − p; not a probability of being right"]]),
+      ["p", pvalue(result.pvalue), result.source === "observations" ? "valid however often you look" : "decides once, at the end"], ["Confidence", confidence(result), "1 − p; not a probability of being right"]]),
     interval({ value: result.effect, low: range?.low ?? null, high: range?.high ?? null, from: Math.min(...values) - room, to: Math.max(...values) + room, marks: [{ at: 0, text: "no difference" }], label: `Effect ${number(result.effect)}${range ? `, between ${number(range.low)} and ${number(range.high)}` : ""}` })],
   h("p", { class: "muted" }, result.reason));
+}
+
+// Zero stands for none where nothing was found; and nothing is certain.
+function confidence({ confidence: found, decision, pvalue: p }) {
+  return p === null || ["invalid", "insufficient_data"].includes(decision) ? "–" : found > 0.9999 ? "> 99.99%" : percent(found, 4);
 }
 
 function looks(each, result) {
@@ -116,7 +132,7 @@ function looks(each, result) {
   const last = known.at(-1);
   return timeChart({
     title: "Effect over time", height: 240, include: [0, ...(known.length > 4 ? late : edges)],
-    summary: `${count(result.looks.length)} looks. At the last, b − a is ${number(last.effect)}, between ${number(last.confidence_interval.low)} and ${number(last.confidence_interval.high)}: ${stateWord(last.decision).toLowerCase()}.`,
+    summary: `${result.looks.length < LOOKS ? count(result.looks.length) : `The newest ${LOOKS}`} looks. At the last, b − a is ${number(last.effect)}, between ${number(last.confidence_interval.low)} and ${number(last.confidence_interval.high)}: ${stateWord(last.decision).toLowerCase()}.`,
     series: [{ label: "b − a", points: known.map((look) => [at(look), look.effect]) }],
     areas: [{ low: known.map((look) => [at(look), look.confidence_interval.low]), high: known.map((look) => [at(look), look.confidence_interval.high]), colour: "fan" }],
     levels: [{ at: 0, colour: "muted", dash: [4, 3] }], keys: [{ colour: "fan", label: "confidence sequence" }, { colour: "muted", label: "no difference", dash: [4, 3] }],
@@ -128,7 +144,7 @@ function looks(each, result) {
 function means(each, result) {
   const names = [...new Set([...Object.keys(result.model_a_metrics), ...Object.keys(result.model_b_metrics)])];
   return names.length > 0 && h("section", { class: "panel" }, h("h2", null, "Means"), table("Means of both", ["Metric", `a: v${each.model_a_version}`, `b: v${each.model_b_version}`],
-    names.map((name) => [metricName(name), number(result.model_a_metrics[name]), number(result.model_b_metrics[name])]), { numeric: [1, 2] }));
+    names.map((name) => [metricName(name), number(entry(result.model_a_metrics, name)), number(entry(result.model_b_metrics, name))]), { numeric: [1, 2] }));
 }
 
 async function conclude(each, result, page) {

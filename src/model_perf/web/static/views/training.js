@@ -3,7 +3,7 @@
 import { details, h, table } from "../dom.js";
 import { ago, count, duration, metricName, minute, modelName, now, number, percent, signed, words } from "../format.js";
 import { badge, progress } from "../marks.js";
-import { empty, filters, hasSlot, link, retrain } from "./parts.js";
+import { empty, filters, hasSlot, link, nothing, pages, retrain } from "./parts.js";
 
 const isOpen = (run) => ["pending", "running"].includes(run.training_status);
 const CAUSES = { manual: "by hand", scheduled: "scheduled", drift: "drift of the input", degradation: "degraded performance" };
@@ -15,11 +15,11 @@ export const training = {
   render(data, page) {
     const slot = hasSlot(page.query) ? { model_type: page.query.get("model_type"), machine_id: page.query.get("machine_id") } : null;
     const name = slot && data.runs[0] ? modelName(data.runs[0]) : slot && slot.model_type;
-    return [h("div", { class: "heading" }, h("h1", null, "Training"), filters(page, "runs"),
+    return [h("div", { class: "heading" }, h("h1", null, "Training"), filters(page, "runs", data.runs[0]),
       h("p", { class: "buttons" }, !page.isReadOnly && h("button", { type: "button", class: "primary", "data-act": "Retrain", "data-focus": "retrain", onclick: () => retrain(page, slot, name) }, slot ? "Retrain" : "Retrain a model"))),
-    data.runs.length === 0 ? empty("No training run yet", "Start one here, or let the policy start one when performance degrades.")
+    data.runs.length === 0 ? empty(nothing(page, "training run"), "Start one here, or let the policy start one when performance degrades.")
       : h("ol", { class: "runs" }, data.runs.map((run) => line(run, data.notices[run.id]))),
-    data.next_cursor && h("p", { class: "buttons" }, h("button", { type: "button", onclick: () => page.go({ cursor: data.next_cursor }) }, "Show earlier runs"))];
+    pages(page, data.next_cursor, "Show earlier runs")];
   },
 };
 
