@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -188,6 +189,32 @@ async def test_it_serves_through_a_pooler(database: str, tracker: ModelPerforman
     assert await asyncio.to_thread(serve_twice) == [200] * 6
 
 
+async def test_it_serves_whoever_reads_what_it_says(tracker: ModelPerformanceTracker, database: str) -> None:
+    """Where stdout leads to nobody any more, as of a supervisor that has gone; it ends with 0 all the same."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "model_perf", *serving(database, tracker), "--port", str(port)]
+
+    def serve() -> None:
+        process = subprocess.Popen(command, stdout=writing, stderr=subprocess.PIPE, text=True, env=environment())
+        os.close(writing)
+        try:
+            transport = httpx.HTTPTransport(retries=10)  # with 0.5 s, 1 s, 2 s ... between them
+            with httpx.Client(transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client:
+                assert client.get(f"{API}/views/fleet").json()["models"] == []
+            process.send_signal(signal.SIGTERM)
+            assert process.communicate(timeout=20) == (None, "")
+            assert process.returncode == 0
+        finally:
+            process.kill()
+            process.wait()
+
+    await asyncio.to_thread(serve)
+
+
 @pytest.mark.parametrize("module", ["uvicorn", "fastapi"])
 @pytest.mark.parametrize("command", [["serve"], ["demo", "--serve"]])
 def test_what_is_missing_is_said(module: str, command: list[str]) -> None:
@@ -208,6 +235,16 @@ def test_a_schema_without_tables_is_said(database: str) -> None:
 def test_a_dsn_that_is_none_is_said() -> None:
     """It would never be there: 1."""
     assert "dsn" in refusal("serve", "--dsn", "mysql://x").lower()
+
+
+@pytest.mark.parametrize("command", ["serve", "status"])
+@pytest.mark.parametrize("password", ["se/krit", "se#krit", "se?krit"])
+def test_a_password_that_is_not_escaped_is_not_told(command: str, password: str) -> None:
+    """1 with the mend, in one line, and no part of it: what stands before the / would be the port."""
+    told = refusal(command, "--dsn", f"postgresql://u:{password}@h.invalid/x")
+    assert "with %.." in told
+    assert "'se'" not in told
+    assert "krit" not in told
 
 
 async def test_a_request_under_way_is_answered(tracker: ModelPerformanceTracker, database: str) -> None:

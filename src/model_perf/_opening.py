@@ -53,15 +53,19 @@ async def open_pool(dsn: str | None, min_size: int = 1, max_size: int = 10, stat
             dsn, min_size=min_size, max_size=max_size, statement_cache_size=statement_cache_size
         )
     except (ValueError, OverflowError) as error:
-        # Most quote what they could not read, which may be a part of the password.
-        is_harmless = isinstance(error, asyncpg.InterfaceError) and "@" not in str(error)
-        told = str(error) if is_harmless else "it cannot be read"
-        mend = "give a URI, as postgresql://user:password@host:5432/database, with %.. for what is no letter or digit"
-        raise InvalidInputError("dsn", f"{told}; {mend}") from None
+        raise refused(error) from None
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         told = str(error) or type(error).__name__
         raise StorageError(f"no connection to PostgreSQL: {told}", retry_safe=True) from error
     return pool
+
+
+def refused(error: Exception) -> InvalidInputError:
+    """What asyncpg says of a DSN. Most quotes what could not be read, which may be a part of the password."""
+    is_harmless = isinstance(error, asyncpg.InterfaceError) and "@" not in str(error)
+    told = str(error) if is_harmless else "it cannot be read"
+    mend = "give a URI, as postgresql://user:password@host:5432/database, with %.. for what is no letter or digit"
+    return InvalidInputError("dsn", f"{told}; {mend}")
 
 
 async def close_pool(pool: Pool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -18,8 +19,9 @@ try:
 except ImportError as error:
     raise ImportError(f"serving needs FastAPI and uvicorn ({error}): pip install 'model-perf[serve]'") from error
 
-from model_perf import InvalidInputError, ModelPerformanceTracker, StorageError
+from model_perf import InvalidInputError, ModelPerfError, ModelPerformanceTracker, StorageError
 from model_perf._loading import load_options
+from model_perf._opening import refused
 from model_perf.web._serving import create_app, is_loopback
 
 CONNECTIONS = 5
@@ -79,10 +81,12 @@ async def _look_at(tracker: ModelPerformanceTracker) -> None:
     """A database that is down may come back; one that is not migrated does not migrate itself."""
     try:
         await tracker.check_schema()
-    except StorageError as error:
-        if not error.retry_safe or isinstance(error.__cause__, ValueError):
+    except ModelPerfError as error:
+        if not isinstance(error, StorageError) or not error.retry_safe or isinstance(error.__cause__, ValueError):
             raise
         print(f"model-perf: {error}; requests are answered with 503 until it is there", file=sys.stderr)
+    except (ValueError, OverflowError) as error:  # of asyncpg, which reads the DSN when it first connects
+        raise refused(error) from None
 
 
 async def serve(
@@ -91,7 +95,7 @@ async def serve(
     *,
     token: str | None = None,
     write: bool = False,
-    say: Callable[[str], None] = lambda line: print(line, flush=True),
+    say: Callable[[str], None] | None = None,
 ) -> None:
     """Serve on a bound socket until SIGINT or SIGTERM, and say where once it listens."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -104,9 +108,17 @@ async def serve(
     server = _Server(config)
     mode = "acts are carried out" if write else "read-only: --write lets it act"
     shown = f"[{host}]" if ":" in host else host
-    server.on_started = lambda: say(f"Dashboard: http://{shown}:{port}/ ({mode}). Ctrl-C ends it.")
+    server.on_started = lambda: (say or _say)(f"Dashboard: http://{shown}:{port}/ ({mode}). Ctrl-C ends it.")
     _stop_at_signals(server)
     await server.serve(sockets=[listener])
+
+
+def _say(line: str) -> None:
+    """Whoever started it may have gone: that is no reason not to serve."""
+    try:
+        print(line, flush=True)
+    except OSError:  # at the end Python would flush it again, and fail
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Server(uvicorn.Server):
