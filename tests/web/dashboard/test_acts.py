@@ -81,6 +81,7 @@ async def test_what_somebody_else_did_first_is_said(
     assert (row["resolved_by"], row["resolution_notes"]) == ("bo", None)
     await shown.page.get_by_role("button", name="Cancel").click()
     await expect(shown.page.locator("dialog")).not_to_be_visible()
+    await expect(shown.page.locator("[data-alert]")).to_have_count(0)
     # The browser itself notes the 409 of a fetch, whatever the page makes of it.
     [note] = shown.complaints
     assert "409" in note

@@ -289,6 +289,17 @@ async def test_no_view_is_wider_than_the_screen(chromium: Browser, address: str,
             assert await page.evaluate("document.documentElement.scrollWidth") <= width, (width, view)
 
 
+async def test_every_view_can_be_seen_in_the_menu(shown: Shown) -> None:
+    """On no width is a word of it cut off or out of sight."""
+    await shown.open("alerts")
+    for width in (360, 390, 640, 641, 768, 900, 1000, 1001, 1280):
+        await shown.page.set_viewport_size({"width": width, "height": 800})
+        for link in await shown.page.locator("nav a").all():
+            await expect(link).to_be_in_viewport(ratio=1)
+        hidden = "[...document.querySelectorAll('nav')].some(nav => nav.scrollWidth > nav.clientWidth)"
+        assert not await shown.page.evaluate(hidden), width
+
+
 async def test_a_read_only_page_has_no_button_that_changes(page: Page, tracker: ModelPerformanceTracker) -> None:
     """read_only=True leaves out every act, and shows the rest."""
     world = await make_world(tracker)

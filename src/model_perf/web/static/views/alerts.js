@@ -122,8 +122,8 @@ async function perform(alert, page, act, { done, act: call, ...question }) {
   } });
   if (answer) {
     page.say(done);
-    page.refresh();
   }
+  page.refresh(); // also when somebody else was first
 }
 
 function history(alert) {

@@ -79,7 +79,7 @@ function headline({ trend, summary }, check) {
     [`Latest ${trend.metric === null ? "value" : metricName(trend.metric)}`, number(newest ? valueOf(newest, trend.metric) : null), own && own.baseline_value !== null && `baseline ${number(own.baseline_value)}`],
     ["Degradation", own && own.degradation !== null ? signed(own.degradation, (value) => percent(value, 2)) : "–", own && own.threshold_value !== null && `critical ${beyond(own)}`],
     ["Trend", badge(trend.trend_direction), trend.pvalue !== null && `p ${pvalue(trend.pvalue)}, ${things(trend.n_evaluations, "evaluation")}`],
-    ["Change", rate === null ? "–" : `${signed(rate, (value) => number(value, 3))}% a day`, rate !== null && (TOWARDS[trend.trend_direction] ?? "not told from chance")],
+    ["Change", rate === null ? "–" : `${signed(rate, (value) => number(value, 3))}% a day`, rate !== null && (TOWARDS[trend.trend_direction] ?? "not told from chance; + is worse")],
     trend.days_to_threshold !== null && ["Threshold in", `${number(trend.days_to_threshold, 2)} days`, "if it goes on like this"],
     ["Evaluations", count(trend.metrics.length), newest && ["last ", ago(newest.evaluation_date)]],
     ["In service", summary.model_version === null ? "–" : `v${summary.model_version}`, summary.versions.find((each) => each.is_active)?.version_label],
