@@ -91,7 +91,9 @@ async def test_without_the_token_nothing_is_told(tracker: ModelPerformanceTracke
     assert (await tracker.training.list_runs()).items == ()
 
 
-@pytest.mark.parametrize("host", ["x/model-performance/?", "x/model-performance/#", "x\\model-performance/;", "x/?", "/"])
+@pytest.mark.parametrize(
+    "host", ["x/model-performance/?", "x/model-performance/#", "x\\model-performance/;", "x/?", "/"]
+)
 async def test_no_name_of_the_server_replaces_the_token(tracker: ModelPerformanceTracker, host: str) -> None:
     """Older releases of starlette make an address of the header as it comes; what is let through is what is routed."""
     async with served(create_app(tracker, token=TOKEN)) as address:

@@ -111,6 +111,14 @@ async def test_a_metric_that_is_not_chosen_can_be_chosen(shown: Shown, tracker: 
     await expect(shown.page.locator('[data-fact="Latest own score"]')).to_have_text("6.5", timeout=PATIENCE_MS)
 
 
+async def test_a_period_of_the_address_is_the_one_that_is_shown(shown: Shown, tracker: ModelPerformanceTracker) -> None:
+    """Also where it is none of the list."""
+    ref = await tracker.register_model("energy", machine="press 7")
+    await record(tracker, rows(ref, [5.25, 6.5]))
+    await shown.open("model", **slot(ref), days=1.5)
+    await expect(shown.page.locator('[data-focus="days"] option:checked')).to_have_text("1.5 days")
+
+
 async def test_what_was_not_judged_is_not_fine(shown: Shown, tracker: ModelPerformanceTracker) -> None:
     """The verdict is of the newest evaluation; that of an earlier one is shown as that of an earlier one."""
     ref = await tracker.register_model("energy", machine="press 7")

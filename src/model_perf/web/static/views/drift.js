@@ -2,12 +2,13 @@
 
 import { timeChart } from "../chart.js";
 import { details, h, table } from "../dom.js";
-import { ago, count, day, minute, number, percent, plain, pvalue, signed, time } from "../format.js";
+import { ago, count, day, minute, number, percent, plain, pvalue, signed, things, time } from "../format.js";
 import { badge, interval, pairedHistogram, stateWord } from "../marks.js";
 import { metricChecks } from "./checks.js";
 import { empty, facts, ofModel, slotHeading } from "./parts.js";
 
 const FIRST = 30;
+const WINDOWS = 500; // as the API sends at most
 const QUESTIONS = { type: "another kind of values", absent: "the column is absent", distribution: "distribution (PSI)", missing: "missing values", out_of_range: "out of range", unseen: "names never seen" };
 
 export const drift = ofModel({
@@ -95,7 +96,7 @@ function alarm({ alarm: points }) {
   const [lowest, highest] = [0.1, 100 * last.alarm_limit]; // of the picture; the table has what it was
   return timeChart({
     title: "Alarm of the input", isLog: true, height: 200,
-    summary: `${count(points.length)} windows; the alarm stands at ${plain(last.alarm_value)}, and opens an alert at ${plain(last.alarm_limit)}. While nothing changes it grows by 1 a window on average.`,
+    summary: `${points.length < WINDOWS ? things(points.length, "window") : `The newest ${WINDOWS} windows`}; the alarm stands at ${plain(last.alarm_value)}, and opens an alert at ${plain(last.alarm_limit)}. While nothing changes it grows by 1 a window on average.`,
     series: [{ label: points.some((each) => each.alarm_value > highest) ? `alarm (drawn up to ${count(highest)})` : "alarm", points: points.map((each) => [new Date(each.window_end).getTime() / 1000, Math.min(highest, Math.max(lowest, each.alarm_value))]), isStep: true }],
     levels: [{ at: last.alarm_limit, colour: "critical", dash: [2, 3] }], include: [last.alarm_limit, 1],
     keys: [{ colour: "critical", label: "an alert opens", dash: [2, 3] }],

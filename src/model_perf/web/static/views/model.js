@@ -68,7 +68,7 @@ function controls({ trend }, page) {
       !names.includes(trend.metric) && h("option", { value: "", selected: true }, "Choose …"),
       names.map((name) => h("option", { value: name, selected: name === trend.metric }, metricName(name))))),
     h("label", null, "Period ", h("select", { "data-focus": "days", onchange: (event) => page.go({ days: event.target.value }) },
-      PERIODS.map(([key, word]) => h("option", { value: key, selected: key === days }, word)))));
+      (PERIODS.some(([key]) => key === days) ? PERIODS : [[days, `${days} days`], ...PERIODS]).map(([key, word]) => h("option", { value: key, selected: key === days }, word)))));
 }
 
 function headline({ trend, summary }, check) {
