@@ -37,8 +37,9 @@ def rows(ref: ModelRef, values: list[float], metric: str = "rmse") -> list[Evalu
 
 async def record(tracker: ModelPerformanceTracker, evaluations: list[Evaluation]) -> None:
     for row in evaluations:
-        window = {"evaluation_start": row.evaluation_start, "evaluation_end": row.evaluation_end}
-        await tracker.record(row.ref, metrics=row.metrics, sample_count=row.sample_count, **window)
+        await tracker.record(
+            row.ref, evaluation_start=row.evaluation_start, evaluation_end=row.evaluation_end, metrics=row.metrics
+        )
 
 
 async def test_a_value_that_does_not_change_is_drawn(shown: Shown, tracker: ModelPerformanceTracker) -> None:
