@@ -157,6 +157,28 @@ async def test_an_act_without_an_answer_is_not_called_undone(shown: Shown, alert
     shown.complaints.clear()
 
 
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"status": 502, "content_type": "text/html", "body": "<b>no</b>"}, "Bad Gateway. Whether it was done is not"),
+        ({"status": 422, "json": {"detail": [{"msg": "unit is missing"}, {"msg": "b"}]}}, "unit is missing; b"),
+        ({"status": 422, "content_type": "application/problem+json", "body": '{"detail":"notes: x"}'}, "notes: x"),
+        ({"status": 403, "json": {"detail": "readers look"}}, "You may not do this: readers look"),
+        ({"status": 401, "json": {"detail": "x"}}, "You are logged in no longer"),
+        ({"status": 200, "content_type": "text/html", "body": "<form>"}, "You are logged in no longer"),
+    ],
+    ids=["gateway", "fastapi", "ours", "right", "session", "login page"],
+)
+async def test_a_refusal_is_told_in_words(shown: Shown, alert: Alert, answer: dict[str, Any], expected: str) -> None:
+    """In the dialog, which stays with what was typed."""
+    await shown.page.route("**/resolve*", lambda route: route.fulfill(**answer))
+    await shown.open("alerts")
+    await shown.act("Resolve", "Resolve", notes="belt")
+    await expect(shown.page.locator("dialog .problem")).to_contain_text(expected)
+    assert await shown.page.locator("#field-notes").input_value() == "belt"
+    shown.complaints.clear()  # the browser's own note of the status
+
+
 async def test_a_question_whose_models_come_late_is_dropped(shown: Shown, world: World) -> None:
     """Nobody is asked on another view than that of the button; and once, however often it was pressed."""
     release = asyncio.Event()

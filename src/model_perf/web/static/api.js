@@ -46,15 +46,16 @@ async function request(method, path, parameters, signal) {
       throw error;
     }
     const what = patience.signal.aborted ? `did not answer within ${PATIENCE_MS / 1000} s` : "cannot be reached";
-    const outcome = method === "POST" ? "Whether it was done is not known: look before you repeat it." : "Is it running, and are you online?";
-    throw new ApiError(`The application ${what}. ${outcome}`);
+    throw new ApiError(`The application ${what}. ${method === "POST" ? UNKNOWN : "Is it running, and are you online?"}`);
   } finally {
     clearTimeout(timer);
   }
-  return read(response, text);
+  return read(response, text, method);
 }
 
-function read(response, text) {
+const UNKNOWN = "Whether it was done is not known: look before you repeat it.";
+
+function read(response, text, method) {
   if (response.type === "opaqueredirect") {
     throw new ApiError("The application sends you elsewhere instead of data: your session may have ended.", { status: 401 });
   }
@@ -72,8 +73,15 @@ function read(response, text) {
     throw new ApiError("The application answered with a page instead of data: your session may have ended.", { status: 401 });
   }
   const asksForToken = /\bbearer\b/i.test(response.headers.get("www-authenticate") ?? "");
-  const said = typeof answer?.detail === "string" ? answer.detail : response.statusText || "no reason given";
-  throw new ApiError(said, { status: response.status, isOurs: kind.includes("problem+json"), asksForToken });
+  const isOurs = kind.includes("problem+json");
+  const isOpen = method === "POST" && response.status >= 500 && !isOurs; // ours says it itself
+  const said = reason(answer?.detail) || response.statusText || "no reason given";
+  throw new ApiError(isOpen ? `${said}. ${UNKNOWN}` : said, { status: response.status, isOurs, asksForToken });
+}
+
+// A text, or what FastAPI says of the parameters of a host's own dependencies.
+function reason(detail) {
+  return Array.isArray(detail) ? detail.map((each) => each?.msg).filter(Boolean).join("; ") : typeof detail === "string" ? detail : "";
 }
 
 export const get = (path, parameters, signal) => request("GET", path, parameters, signal);
