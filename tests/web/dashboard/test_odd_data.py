@@ -271,6 +271,21 @@ async def test_nobody_is_told_a_certainty(shown: Shown, world: World, found: dic
     assert await shown.fact("Confidence") == expected
 
 
+async def test_a_test_that_was_concluded_early_has_ended(
+    shown: Shown, world: World, tracker: ModelPerformanceTracker
+) -> None:
+    """The list has when it was decided, not when it would have ended."""
+    await shown.open("tests")
+    [[*_, planned]] = await shown.table("A/B tests")
+    done = await tracker.conclude_ab_test(world.test_id)
+    assert done.test.decided_at is not None
+    await shown.open("fleet")
+    await shown.open("tests")
+    [[*_, ended]] = await shown.table("A/B tests")
+    assert ended == f"{done.test.decided_at:%-d %b %Y, %H:%M}".replace("Sep ", "Sept ")
+    assert ended != planned
+
+
 async def test_lists_that_are_cut_say_so(shown: Shown, tracker: ModelPerformanceTracker) -> None:
     """The resolved alerts, the columns with a histogram, and the models of a page."""
     ref = await tracker.register_model("energy", machine="press 7")

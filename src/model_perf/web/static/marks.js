@@ -96,5 +96,5 @@ export function progress(share, label) {
   const known = share !== null;
   return h("span", { class: "progress-line" },
     h("progress", known ? { value: share, max: 1, "aria-label": label } : { "aria-label": label }),
-    known ? `${Math.round(100 * share)}%` : "in progress");
+    known ? `${Math.floor(100 * share)}%` : "in progress");
 }

@@ -38,8 +38,8 @@ export const fleet = {
     };
     const change = (changes) => {
       Object.assign(state, changes);
-      keep(state);
       draw();
+      keep(state);
     };
     draw();
     return [h("div", { class: "heading" }, h("h1", null, "Fleet")), tiles(data.models, state, change), controls(data.models, state, change), told,

@@ -18,9 +18,9 @@ export const tests = {
     const start = !page.isReadOnly && h("button", { type: "button", class: "primary", "data-act": "Start a test", "data-focus": "start", onclick: () => startTest(page) }, "Start a test");
     return [h("div", { class: "heading" }, h("h1", null, "A/B tests"), filters(page, "tests", data.tests[0]), h("p", { class: "buttons" }, start)),
       data.tests.length === 0 ? empty(nothing(page, "test"), "Compare a new version with the one in service: start a test, and tell it what both come to.")
-        : h("section", { class: "panel" }, table("A/B tests", ["Test", "Model", "State", "Versions", "Metric", "Decision", "Started", "Ends"], data.tests.map((each) => [
+        : h("section", { class: "panel" }, table("A/B tests", ["Test", "Model", "State", "Versions", "Metric", "Decision", "Started", "Ends or ended"], data.tests.map((each) => [
           h("a", { href: `#/test?id=${each.id}` }, each.test_name), link("model", each, modelName(each)), badge(each.test_status), `v${each.model_a_version} and v${each.model_b_version}`,
-          metricName(each.metric), each.decision ? badge(each.decision) : h("span", { class: "muted" }, "–"), minute(each.test_start), minute(each.test_end)]))),
+          metricName(each.metric), each.decision ? badge(each.decision) : h("span", { class: "muted" }, "–"), minute(each.test_start), minute(each.decided_at ?? each.test_end)]))),
       pages(page, data.next_cursor, "Show further tests")];
   },
 };
