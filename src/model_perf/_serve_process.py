@@ -89,13 +89,21 @@ async def _look_at(tracker: ModelPerformanceTracker) -> None:
         raise refused(error) from None
 
 
+def _say(line: str) -> None:
+    """Whoever started it may have gone: that is no reason not to serve."""
+    try:
+        print(line, flush=True)
+    except OSError:  # at the end Python would flush it again, and fail
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 async def serve(
     tracker: ModelPerformanceTracker,
     listener: socket.socket,
     *,
     token: str | None = None,
     write: bool = False,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = _say,
 ) -> None:
     """Serve on a bound socket until SIGINT or SIGTERM, and say where once it listens."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -108,17 +116,9 @@ async def serve(
     server = _Server(config)
     mode = "acts are carried out" if write else "read-only: --write lets it act"
     shown = f"[{host}]" if ":" in host else host
-    server.on_started = lambda: (say or _say)(f"Dashboard: http://{shown}:{port}/ ({mode}). Ctrl-C ends it.")
+    server.on_started = lambda: say(f"Dashboard: http://{shown}:{port}/ ({mode}). Ctrl-C ends it.")
     _stop_at_signals(server)
     await server.serve(sockets=[listener])
-
-
-def _say(line: str) -> None:
-    """Whoever started it may have gone: that is no reason not to serve."""
-    try:
-        print(line, flush=True)
-    except OSError:  # at the end Python would flush it again, and fail
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Server(uvicorn.Server):
