@@ -73,7 +73,13 @@ export function pages(page, next, word) {
 
 const TRIGGERS = [["manual", "By hand"], ["drift", "Drift of the input"], ["degradation", "Degraded performance"], ["scheduled", "Scheduled"]];
 
-export async function retrain(page, slot, name) {
+// Pressed again, what is under way goes on, and is not begun twice.
+export function once(act) {
+  let underWay = null;
+  return (...given) => (underWay ??= act(...given).finally(() => { underWay = null; }));
+}
+
+export const retrain = once(async (page, slot, name) => {
   let choose;
   try {
     choose = slot === null ? [await slotField()] : [];
@@ -91,7 +97,7 @@ export async function retrain(page, slot, name) {
     page.say(answer.triggered ? "The training run is queued." : `Nothing was started: ${answer.reason}`);
     page.refresh();
   }
-}
+});
 
 export async function slotField(onchange) {
   const asked = location.hash;

@@ -6,7 +6,7 @@ import { ask } from "../dialog.js";
 import { h, table } from "../dom.js";
 import { ago, count, entry, metricName, minute, modelName, number, percent, pvalue, signed, time, words } from "../format.js";
 import { badge, interval, stateWord } from "../marks.js";
-import { empty, facts, filters, hasSlot, link, nothing, pages, slotField } from "./parts.js";
+import { empty, facts, filters, hasSlot, link, nothing, once, pages, slotField } from "./parts.js";
 
 const LOOKS = 200; // as the API sends at most
 
@@ -25,7 +25,7 @@ export const tests = {
   },
 };
 
-async function startTest(page) {
+const startTest = once(async (page) => {
   const versions = [["", "Choose the model first"]];
   const arm = (letter, label) => ({ name: `model_${letter}`, label, kind: "select", options: versions, isAskedFor: true });
   let slot;
@@ -53,7 +53,7 @@ async function startTest(page) {
     page.say("The test has started.");
     location.hash = `#/test?id=${answer.test_id}`;
   }
-}
+});
 
 function armOf(letter, text) {
   const [id, version] = text.split(" ");
