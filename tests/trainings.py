@@ -44,6 +44,21 @@ async def until_ended(tracker: ModelPerformanceTracker, *runs: TrainingRun, with
     await until(are_ended, within_s=within_s)
 
 
+async def work(tracker: ModelPerformanceTracker, run: TrainingRun, **options: Any) -> TrainingRun:
+    """The run after a worker has done all that was due, retries included."""
+    async with tracker.worker(**FAST | options):
+        await until_ended(tracker, run)
+    return await tracker.training.fetch_run(run.id)
+
+
+def sleeper(seconds: float) -> Callable[[TrainingRun, TrainingContext], Awaitable[TrainingOutcome]]:
+    async def train(run: TrainingRun, context: TrainingContext) -> TrainingOutcome:
+        await asyncio.sleep(seconds)
+        return outcome()
+
+    return train
+
+
 def work_alone(dsn: str, schema: str, log: str, seconds: Mapping[str, float], options: Mapping[str, Any]) -> None:
     """A process that is a worker and nothing else, until SIGTERM: each model type trains for its seconds.
 
