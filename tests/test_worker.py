@@ -13,13 +13,7 @@ import pytest
 from tests.factories import make_id, make_ref
 from tests.trainings import FAST, PRESS, open_run, outcome, until, until_ended, work
 
-from model_perf import (
-    InvalidInputError,
-    ModelPerformanceTracker,
-    TrainingContext,
-    TrainingOutcome,
-    TrainingRun,
-)
+from model_perf import InvalidInputError, ModelPerformanceTracker, TrainingContext, TrainingOutcome, TrainingRun
 from model_perf import _attempt as attempts
 
 

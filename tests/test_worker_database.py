@@ -13,13 +13,7 @@ import pytest
 from tests.factories import make_id, make_ref
 from tests.trainings import FAST, PRESS, open_run, outcome, sleeper, until, until_ended, work
 
-from model_perf import (
-    ModelPerformanceTracker,
-    SchemaError,
-    StorageError,
-    TrainingOutcome,
-    TrainingRun,
-)
+from model_perf import ModelPerformanceTracker, SchemaError, StorageError, TrainingOutcome, TrainingRun
 from model_perf import _attempt as attempts
 from model_perf import worker as worker_module
 
