@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -11,6 +12,8 @@ from tests.web.calls import PREFIX
 
 from model_perf import ModelPerformanceTracker
 from model_perf.web import create_router
+
+Fetch = Callable[..., Awaitable[list[asyncpg.Record]]]
 
 
 @pytest.fixture
@@ -27,3 +30,14 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url=f"http://host{PREFIX}") as client:
         yield client
+
+
+@pytest.fixture
+def fetch(pool: asyncpg.Pool, tracker: ModelPerformanceTracker) -> Fetch:
+    """Rows of a SELECT in which {schema} stands for the test's own."""
+
+    async def run(query: str, *args: object) -> list[asyncpg.Record]:
+        rows: list[asyncpg.Record] = await pool.fetch(query.replace("{schema}", f'"{tracker.schema}"'), *args)
+        return rows
+
+    return run

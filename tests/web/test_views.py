@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import httpx
 import pytest
+from tests.web.conftest import Fetch
 from tests.web.dashboard.world import World, make_world
 
 from model_perf import ModelPerformanceTracker, ModelRef
-
-Fetch = Callable[..., Awaitable[list[asyncpg.Record]]]
 
 
 @pytest.fixture
 async def world(tracker: ModelPerformanceTracker) -> World:
     return await make_world(tracker)
-
-
-@pytest.fixture
-def fetch(pool: asyncpg.Pool, tracker: ModelPerformanceTracker) -> Fetch:
-    """Rows of a SELECT in which {schema} stands for the test's own."""
-
-    async def run(query: str, *args: object) -> list[asyncpg.Record]:
-        rows: list[asyncpg.Record] = await pool.fetch(query.replace("{schema}", f'"{tracker.schema}"'), *args)
-        return rows
-
-    return run
 
 
 def slot(ref: ModelRef) -> dict[str, str]:

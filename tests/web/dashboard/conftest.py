@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
 
-import asyncpg
 import pytest
 from attrs import field, frozen
 from fastapi import FastAPI
@@ -121,17 +120,6 @@ async def shown(page: Page, address: str) -> AsyncIterator[Shown]:
     listen(page, found.complaints)
     yield found
     assert found.complaints == []
-
-
-@pytest.fixture
-def fetch(pool: asyncpg.Pool, tracker: ModelPerformanceTracker) -> Any:
-    """Rows of a SELECT in which {schema} stands for the test's own."""
-
-    async def run(query: str, *args: object) -> list[asyncpg.Record]:
-        rows: list[asyncpg.Record] = await pool.fetch(query.replace("{schema}", f'"{tracker.schema}"'), *args)
-        return rows
-
-    return run
 
 
 def written(value: float | None, digits: int = 4) -> str:

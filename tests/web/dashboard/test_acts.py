@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from playwright.async_api import expect
 from tests.factories import make_ref
+from tests.web.conftest import Fetch
 from tests.web.dashboard.conftest import PATIENCE_MS, Shown, slot
 from tests.web.dashboard.world import World
 
 from model_perf import Alert, ModelPerformanceTracker
 
-Fetch = Callable[..., Awaitable[list[Any]]]
 REF = make_ref()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -15,7 +14,6 @@ from tests.web.dashboard.world import DAY, TODAY, World
 from model_perf import ModelPerformanceTracker, ModelRef
 from model_perf.records import Evaluation
 
-Fetch = Callable[..., Awaitable[list[Any]]]
 NAMES = ["constructor", "__proto__", "toString", "sample_count", "model_version", "verdict"]
 SIZES = [[1e12, 1e12 + 1e-3], [1e-300, 2e-300], [1e300, -1e300], [0.0, -0.0], [5e-324, 0.0], [1e-12, 1e12], [7.0]]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from tests.web.serving import served
 
 from model_perf import ModelPerformanceTracker
 
-Fetch = Callable[..., Awaitable[list[Any]]]
 MARKUP = "<img src=x onerror=\"document.title='owned'\"> & <b>"
 
 

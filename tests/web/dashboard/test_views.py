@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 import asyncpg
 import pytest
 from playwright.async_api import expect
+from tests.web.conftest import Fetch
 from tests.web.dashboard.conftest import Shown, slot, written
 from tests.web.dashboard.world import DAY, DAYS, TODAY, World
 
 from model_perf import ModelPerformanceTracker
-
-Fetch = Callable[..., Awaitable[list[Any]]]
 
 
 async def test_the_inbox_has_every_open_alert(shown: Shown, world: World, fetch: Fetch) -> None:
