@@ -55,8 +55,8 @@ async def test_a_metric_and_a_period_are_chosen_by_the_keyboard(shown: Shown, re
         await shown.page.keyboard.press("ArrowUp" if key == "days" else "ArrowDown")
         await shown.page.wait_for_url(f"**{key}=*")
         await shown.is_there()
-        assert await shown.page.evaluate(FOCUS) == key
-    assert await shown.fact("Latest MAE") == "1"
+        await expect(shown.page.locator(f'[data-focus="{key}"]')).to_be_focused(timeout=PATIENCE_MS)
+    await expect(shown.page.locator('[data-fact="Latest MAE"]').first).to_have_text("1", timeout=PATIENCE_MS)
 
 
 async def test_the_menu_keeps_the_focus_and_a_link_leads_into_the_view(shown: Shown, ref: ModelRef) -> None:
@@ -65,12 +65,12 @@ async def test_the_menu_keeps_the_focus_and_a_link_leads_into_the_view(shown: Sh
     await shown.page.locator("nav a", has_text="Fleet").focus()
     await shown.page.keyboard.press("Enter")
     await expect(shown.page.locator("table.fleet")).to_be_visible(timeout=PATIENCE_MS)
-    assert await shown.page.evaluate(FOCUS) == "Fleet"
+    await expect(shown.page.locator("nav a", has_text="Fleet")).to_be_focused(timeout=PATIENCE_MS)
     await shown.page.locator("td.cell-model a").focus()
     await shown.page.keyboard.press("Enter")
     await expect(shown.page.locator("h1")).to_contain_text("press 7", timeout=PATIENCE_MS)
     await shown.is_there()
-    assert await shown.page.evaluate("document.activeElement.id") == "main"
+    await expect(shown.page.locator("#main")).to_be_focused(timeout=PATIENCE_MS)
 
 
 async def test_the_search_keeps_text_and_caret(shown: Shown, tracker: ModelPerformanceTracker, ref: ModelRef) -> None:
