@@ -7,10 +7,9 @@ e.recall, e.f1_score, e.metrics::text AS metrics, e.drift_detected, e.drift_scor
 e.drift_details::text AS drift_details, e.verdict, e.created_by, e.created_at, e.metadata::text AS metadata
 
 -- name: point
--- the date only where it is not the end of the window, as it nearly always is: times take asyncpg longest to read
-e.model_id, e.model_version, nullif(e.evaluation_date, e.evaluation_end) AS evaluation_date, e.evaluation_start,
-e.evaluation_end, e.id, e.created_at, e.sample_count, e.data_completeness, e.verdict, e.drift_score, e.r_squared, e.rmse,
-e.mae, e.mape, e.precision, e.recall, e.f1_score, e.metrics::text AS metrics
+e.model_id, e.model_version, e.evaluation_date, e.evaluation_start, e.evaluation_end, e.id, e.created_at,
+e.sample_count, e.data_completeness, e.verdict, e.drift_score, e.r_squared, e.rmse, e.mae, e.mape, e.precision,
+e.recall, e.f1_score, e.metrics::text AS metrics
 
 -- name: deployment
 m.model_id, m.model_version, m.machine_id, m.model_type, m.machine_name, m.version_label, m.training_data_end,
