@@ -157,7 +157,7 @@ class DashboardViews:
     ) -> ModelView:
         """A slot over the last *days*: versions, trend, verdicts, alerts, training runs and tests."""
         tracker, machine, kind = self._tracker, _machine(machine_id), check.as_text(model_type, "model_type")
-        since, now = self._period(days)
+        since, now = self._tracker._period(None, None, days)
         points = await tracker.metrics.list_slot_points(kind, machine, since=since, until=now)
         # The trend of many points takes as long as all that can be read meanwhile.
         trend, others = await asyncio.gather(
@@ -181,7 +181,7 @@ class DashboardViews:
     async def drift(self, model_type: str, machine_id: UUID | str | None = None, *, days: float = 90) -> DriftView:
         """The newest verdicts on a slot's input and performance, and how its alarm developed in the last *days*."""
         tracker, machine = self._tracker, _machine(machine_id)
-        since, now = self._period(days)
+        since, now = self._tracker._period(None, None, days)
         alarm = await tracker.drift.list_alarm(model_type, machine, since=since)
         judged = await tracker.metrics.list_newest_judged(model_type, machine)
         ref = alarm[0].ref if alarm else judged[0].ref if judged else None
@@ -210,11 +210,6 @@ class DashboardViews:
         seen = await tracker.workers.list_sightings({run.model_type for run in waiting})
         said = {run.id: missing_worker(run, *seen[run.model_type], now) for run in waiting}
         return TrainingView(now=now, page=page, notices={run: text for run, text in said.items() if text is not None})
-
-    def _period(self, days: float) -> tuple[datetime, datetime]:
-        now = self.now()
-        span = timedelta(days=check.as_float(days, "days", low=0.001, high=36_525))
-        return check.later(now, -span, "days"), now
 
 
 def _data_of(stored: StoredReport | None) -> dict[str, Any]:

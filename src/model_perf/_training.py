@@ -109,8 +109,7 @@ async def fail(
 ) -> TrainingRun:
     """End an attempt badly: another one may try after *delay*, if one is left and this is not final."""
     message, trace = _checked(error)
-    if not isinstance(is_final, bool):
-        raise InvalidInputError("is_final", f"{is_final!r} is not True or False")
+    check.as_bool(is_final, "is_final")
     holder = check.as_int(attempt, "attempt", low=1, high=check.INT4_MAX)
     pause = backoff(holder) if delay is None else _as_pause(delay)
     if not is_final:

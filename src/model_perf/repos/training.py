@@ -8,7 +8,7 @@ from typing import cast
 from uuid import UUID
 
 from model_perf import _validation as check
-from model_perf.errors import ConflictError, InvalidInputError, NotFoundError
+from model_perf.errors import ConflictError, NotFoundError
 from model_perf.records import (
     TrainingRun,
     TriggerType,
@@ -337,9 +337,7 @@ class TrainingRepo:
 
 
 def _ids(values: Iterable[UUID], argument: str) -> list[UUID]:
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
-        raise InvalidInputError(argument, f"{values!r} is not a sequence of ids")
-    return [check.as_uuid(value, argument) for value in values]
+    return [check.as_uuid(value, argument) for value in check.as_items(values, argument)]
 
 
 def _optional_time(value: datetime | None, argument: str) -> datetime | None:
