@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -45,6 +46,19 @@ GONE = {
     "model_training_history": 2,  # of days 10 and 20; that of day 30 is the newest that ended well
     "model_workers": 2,
 }
+
+
+Twins = tuple[ModelPerformanceTracker, ModelPerformanceTracker]
+
+
+@pytest.fixture
+async def twins(pool: asyncpg.Pool, tracker: ModelPerformanceTracker, clock: Clock) -> AsyncIterator[Twins]:
+    """A tracker to prune, and one that keeps all, in a schema of its own."""
+    pruned = ModelPerformanceTracker(pool, schema=tracker.schema, clock=clock)
+    whole = ModelPerformanceTracker(pool, schema=f"{tracker.schema}_twin", clock=clock)
+    await whole.migrate()
+    yield pruned, whole
+    await pool.execute(f"DROP SCHEMA {whole.schema} CASCADE")
 
 
 async def run_and_complete(
@@ -245,30 +259,22 @@ async def test_a_dry_run_counts_the_runs_of_tests_that_go(timed: ModelPerformanc
     assert (await timed.prune(on_day(90))).deleted == planned.deleted
 
 
-async def test_a_silence_is_told_when_it_would_have_been(
-    pool: asyncpg.Pool, tracker: ModelPerformanceTracker, clock: Clock
-) -> None:
+async def test_a_silence_is_told_when_it_would_have_been(twins: Twins, clock: Clock) -> None:
     """A model that was evaluated daily when it learned its baseline, and weekly since: its usual interval is a week."""
-    twin_schema = f"{tracker.schema}_twin"
-    pruned = ModelPerformanceTracker(pool, schema=tracker.schema, clock=clock)
-    whole = ModelPerformanceTracker(pool, schema=twin_schema, clock=clock)
-    try:
-        await whole.migrate()
-        for each in (pruned, whole):
-            for day in (*range(40), *range(40, 400, 7)):
-                clock.now = on_day(day + 1)
-                await record(each, noisy_evaluation(REF, day))
-        last = day
-        assert (await pruned.prune(on_day(last - 25))).deleted["model_performance_metrics"] > 0
-        told = list[Alert]()
-        for day in range(last + 2, last + 30):
-            clock.now = on_day(day)
-            left, right = [(await each.run_checks()).stale or () for each in (pruned, whole)]
-            assert [alert.id for alert in left] == [alert.id for alert in right], day - last
-            told += right
-        assert len(told) == 1
-    finally:
-        await pool.execute(f"DROP SCHEMA IF EXISTS {twin_schema} CASCADE")
+    pruned, whole = twins
+    for each in (pruned, whole):
+        for day in (*range(40), *range(40, 400, 7)):
+            clock.now = on_day(day + 1)
+            await record(each, noisy_evaluation(REF, day))
+    last = day
+    assert (await pruned.prune(on_day(last - 25))).deleted["model_performance_metrics"] > 0
+    told = list[Alert]()
+    for day in range(last + 2, last + 30):
+        clock.now = on_day(day)
+        left, right = [(await each.run_checks()).stale or () for each in (pruned, whole)]
+        assert [alert.id for alert in left] == [alert.id for alert in right], day - last
+        told += right
+    assert len(told) == 1
 
 
 async def test_a_pending_notification_of_an_open_alert_stays(
@@ -282,39 +288,31 @@ async def test_a_pending_notification_of_an_open_alert_stays(
     assert await pool.fetchval(query) == pending
 
 
-async def test_verdicts_after_a_prune_are_those_of_a_twin_that_kept_all(
-    pool: asyncpg.Pool, tracker: ModelPerformanceTracker, clock: Clock
-) -> None:
+async def test_verdicts_after_a_prune_are_those_of_a_twin_that_kept_all(twins: Twins, clock: Clock) -> None:
     """Recorded, rebuilt or judged afterwards: each report equals the one where nothing was pruned."""
-    twin_schema = f"{tracker.schema}_twin"
-    pruned = ModelPerformanceTracker(pool, schema=tracker.schema, clock=clock)
-    whole = ModelPerformanceTracker(pool, schema=twin_schema, clock=clock)
-    try:
-        await whole.migrate()
-        rng = np.random.default_rng(11)
-        values = 10.0 * np.exp(rng.normal(0.0, 0.05, 300))
-        clock.now = on_day(300)
-        for each in (pruned, whole):
-            await each.record_many(make_evaluations(values, ref=REF))
-            await each.judge(REF)
-        assert (await pruned.prune(on_day(290))).deleted["model_performance_metrics"] > 240
-        for day, value in enumerate(10.0 * np.exp(rng.normal(0.15, 0.05, 40)), 300):
-            clock.now = on_day(day + 1)
-            if day in (310, 330):  # a state that was computed again is the same
-                await asyncio.gather(pruned.rebuild_state(REF), whole.rebuild_state(REF))
-            evaluation = make_evaluation(REF, day=day, metrics={"rmse": value})
-            if day % 2:
-                left, right = await record(pruned, evaluation), await record(whole, evaluation)
-                assert left.drift == right.drift
-                assert (left.alert is None) == (right.alert is None)
-            else:
-                for each in (pruned, whole):
-                    await each.record_many([evaluation])
-                assert await pruned.judge(REF) == await whole.judge(REF)
-        verdicts = {e.verdict for e in (await read_history(whole, REF))[300:]}
-        assert verdicts >= {"ok", "critical"}
-    finally:
-        await pool.execute(f"DROP SCHEMA {twin_schema} CASCADE")
+    pruned, whole = twins
+    rng = np.random.default_rng(11)
+    values = 10.0 * np.exp(rng.normal(0.0, 0.05, 300))
+    clock.now = on_day(300)
+    for each in (pruned, whole):
+        await each.record_many(make_evaluations(values, ref=REF))
+        await each.judge(REF)
+    assert (await pruned.prune(on_day(290))).deleted["model_performance_metrics"] > 240
+    for day, value in enumerate(10.0 * np.exp(rng.normal(0.15, 0.05, 40)), 300):
+        clock.now = on_day(day + 1)
+        if day in (310, 330):  # a state that was computed again is the same
+            await asyncio.gather(pruned.rebuild_state(REF), whole.rebuild_state(REF))
+        evaluation = make_evaluation(REF, day=day, metrics={"rmse": value})
+        if day % 2:
+            left, right = await record(pruned, evaluation), await record(whole, evaluation)
+            assert left.drift == right.drift
+            assert (left.alert is None) == (right.alert is None)
+        else:
+            for each in (pruned, whole):
+                await each.record_many([evaluation])
+            assert await pruned.judge(REF) == await whole.judge(REF)
+    verdicts = {e.verdict for e in (await read_history(whole, REF))[300:]}
+    assert verdicts >= {"ok", "critical"}
 
 
 @pytest.mark.parametrize("batch", [1, 7, 100_000])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -273,47 +275,45 @@ async def test_whatever_goes_wrong_with_a_claim_it_goes_on(
     assert caplog.text.count("a bug of somebody's") >= 2
 
 
+@asynccontextmanager
+async def as_role(
+    rights: str, of: ModelPerformanceTracker, pool: asyncpg.Pool, database: str
+) -> AsyncIterator[ModelPerformanceTracker]:
+    """The same tables by a role that has no other rights."""
+    role = f"role_{of.schema}"
+    await pool.execute(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT USAGE ON SCHEMA {of.schema} TO {role};"
+        f"GRANT {rights} ON ALL TABLES IN SCHEMA {of.schema} TO {role}"
+    )
+    try:
+        async with asyncpg.create_pool(database, user=role, password="secret", min_size=1, max_size=2) as own:
+            yield ModelPerformanceTracker(own, schema=of.schema)
+    finally:
+        await pool.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+
 async def test_a_worker_needs_a_writers_rights_only(
     tracker: ModelPerformanceTracker, pool: asyncpg.Pool, database: str
 ) -> None:
     """SELECT, INSERT, UPDATE: nothing of what it does deletes."""
-    role = f"role_{tracker.schema}"
-    await pool.execute(
-        f"CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT USAGE ON SCHEMA {tracker.schema} TO {role};"
-        f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA {tracker.schema} TO {role}"
-    )
     run = await open_run(tracker)
-    try:
-        async with asyncpg.create_pool(database, user=role, password="secret", min_size=1, max_size=2) as own:
-            writer = ModelPerformanceTracker(own, schema=tracker.schema)
-            writer.trainer("baseline")(lambda run, context: outcome())
-            run = await work(writer, run)
-            assert (await writer.promote(make_ref(version=2))).is_new
-            await writer.promote(make_ref(version=3))
-            await writer.roll_back("baseline", PRESS)
-    finally:
-        await pool.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
-    assert run.training_status == "completed"
+    async with as_role("SELECT, INSERT, UPDATE", tracker, pool, database) as writer:
+        writer.trainer("baseline")(lambda run, context: outcome())
+        assert (await work(writer, run)).training_status == "completed"
+        assert (await writer.promote(make_ref(version=2))).is_new
+        await writer.promote(make_ref(version=3))
+        await writer.roll_back("baseline", PRESS)
 
 
 async def test_a_worker_without_rights_says_so(
     tracker: ModelPerformanceTracker, pool: asyncpg.Pool, database: str
 ) -> None:
     """It does not begin, and wait for a database that is there."""
-    role = f"role_{tracker.schema}"
-    await pool.execute(
-        f"CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT USAGE ON SCHEMA {tracker.schema} TO {role};"
-        f"GRANT SELECT ON ALL TABLES IN SCHEMA {tracker.schema} TO {role}"
-    )
-    try:
-        async with asyncpg.create_pool(database, user=role, password="secret", min_size=1, max_size=2) as own:
-            reader = ModelPerformanceTracker(own, schema=tracker.schema)
-            reader.trainer("baseline")(lambda run, context: outcome())
-            with pytest.raises(StorageError, match="permission denied"):
-                async with reader.worker(**FAST):
-                    pass
-    finally:
-        await pool.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+    async with as_role("SELECT", tracker, pool, database) as reader:
+        reader.trainer("baseline")(lambda run, context: outcome())
+        with pytest.raises(StorageError, match="permission denied"):
+            async with reader.worker(**FAST):
+                pass
 
 
 async def test_claims_end_while_the_database_is_away(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
@@ -9,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 from attrs import field, frozen
 from fastapi import FastAPI
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, Route, async_playwright, expect
 from tests.web.chromium import launch, needs_chromium
 from tests.web.dashboard.world import World, make_world
 from tests.web.serving import served
@@ -64,6 +65,18 @@ class Shown:
             is_select = await control.evaluate("node => node.tagName === 'SELECT'")
             await (control.select_option(value) if is_select else control.fill(value))
         await self.page.locator("#dialog [type=submit]").get_by_text(confirm, exact=True).click()
+
+
+async def hold(page: Page, pattern: str) -> asyncio.Event:
+    """Keep requests waiting until the event is set."""
+    release = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        await release.wait()
+        await route.continue_()
+
+    await page.route(pattern, wait)
+    return release
 
 
 def slot(ref: ModelRef) -> dict[str, str]:

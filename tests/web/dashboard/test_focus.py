@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 from playwright.async_api import Route, expect
-from tests.web.dashboard.conftest import PATIENCE_MS, Shown, slot
+from tests.web.dashboard.conftest import PATIENCE_MS, Shown, hold, slot
 from tests.web.dashboard.world import DAY, TODAY, World
 
 from model_perf import Alert, ModelPerformanceTracker, ModelRef
@@ -125,13 +124,7 @@ async def test_an_act_whose_dialog_was_closed_is_told(
     shown: Shown, tracker: ModelPerformanceTracker, alert: Alert, is_refused: bool
 ) -> None:
     """It is under way and cannot be taken back: done or refused, the page says so."""
-    release = asyncio.Event()
-
-    async def slow(route: Route) -> None:
-        await release.wait()
-        await route.continue_()
-
-    await shown.page.route("**/resolve*", slow)
+    release = await hold(shown.page, "**/resolve*")
     await shown.open("alerts")
     await shown.act("Resolve", "Resolve", notes="belt")
     await shown.page.get_by_role("button", name="Close").click()
@@ -180,15 +173,9 @@ async def test_a_refusal_is_told_in_words(shown: Shown, alert: Alert, answer: di
 
 async def test_a_question_whose_models_come_late_is_dropped(shown: Shown, world: World) -> None:
     """Nobody is asked on another view than that of the button; and once, however often it was pressed."""
-    release = asyncio.Event()
-
-    async def slow(route: Route) -> None:
-        await release.wait()
-        await route.continue_()
-
     twice = "button => { button.click(); button.click(); }"  # faster than a dialog can come between them
     await shown.open("training")
-    await shown.page.route("**/views/fleet*", slow)
+    release = await hold(shown.page, "**/views/fleet*")
     await shown.page.locator('[data-act="Retrain"]').evaluate(twice)
     await shown.page.evaluate("location.hash = '#/alerts'")
     await expect(shown.page.locator("h1")).to_have_text("Alerts")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPBearer
-from playwright.async_api import Page, Route, expect
-from tests.web.dashboard.conftest import MOUNT, PATIENCE_MS, Shown, listen, make_host, slot
+from playwright.async_api import Page, expect
+from tests.web.dashboard.conftest import MOUNT, PATIENCE_MS, Shown, hold, listen, make_host, slot
 from tests.web.dashboard.world import DAY, TODAY
 from tests.web.serving import served
 
@@ -87,13 +87,7 @@ async def test_a_slow_answer_is_waited_for_in_sight(shown: Shown, tracker: Model
         await tracker.record(ref, evaluation_start=TODAY - DAY, evaluation_end=TODAY, metrics={"rmse": 2.0})
     await shown.open("model", **slot(one))
     await expect(shown.page.locator(".plot canvas")).to_be_visible()
-    release = asyncio.Event()
-
-    async def slow(route: Route) -> None:
-        await release.wait()
-        await route.continue_()
-
-    await shown.page.route("**/views/model*", slow)
+    release = await hold(shown.page, "**/views/model*")
     await shown.page.evaluate(f"location.hash = '#/model?model_type=energy&machine_id={two.machine_id}'")
     await expect(shown.page.locator("main .skeleton")).to_be_visible()
     assert await shown.page.locator("canvas").count() == 0
@@ -106,13 +100,7 @@ async def test_the_answer_that_comes_too_late_is_dropped(shown: Shown, tracker: 
     """Of two views asked for one after the other the second is shown, whichever answer comes first."""
     ref = await tracker.register_model("energy", machine="press 7")
     await shown.open("alerts")
-    release = asyncio.Event()
-
-    async def slow(route: Route) -> None:
-        await release.wait()
-        await route.continue_()
-
-    await shown.page.route("**/views/model*", slow)
+    release = await hold(shown.page, "**/views/model*")
     await shown.page.evaluate(f"location.hash = '#/model?model_type=energy&machine_id={ref.machine_id}'")
     await expect(shown.page.locator("main .skeleton")).to_be_visible()
     await shown.page.evaluate("location.hash = '#/fleet'")
